@@ -1,0 +1,55 @@
+"""Assay tells what a chip is worth to those who serve a language model: latency, throughput, cost and power, with the error shown."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from assay._base.errors import AssayError, CannotHold, InputError
+    from assay.api import Prices, compare, predict, simulate
+    from assay.chips import Chip
+    from assay.deployments import Asked, Deployment
+    from assay.engines import Engine
+    from assay.models import Model
+    from assay.search.comparison import Work
+    from assay.slo import Slo
+    from assay.workloads import Workload
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Asked",
+    "AssayError",
+    "CannotHold",
+    "Chip",
+    "Deployment",
+    "Engine",
+    "InputError",
+    "Model",
+    "Prices",
+    "Slo",
+    "Work",
+    "Workload",
+    "compare",
+    "predict",
+    "simulate",
+]
+
+_HOMES = {
+    "assay._base.errors": ("AssayError", "CannotHold", "InputError"),
+    "assay.api": ("Prices", "compare", "predict", "simulate"),
+    "assay.chips": ("Chip",),
+    "assay.deployments": ("Asked", "Deployment"),
+    "assay.engines": ("Engine",),
+    "assay.models": ("Model",),
+    "assay.search.comparison": ("Work",),
+    "assay.slo": ("Slo",),
+    "assay.workloads": ("Workload",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, when it is: the command line's help must not wait for numerical libraries."""
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(module), name)
+    raise AttributeError(f"module 'assay' has no attribute {name!r}")

@@ -1,0 +1,3 @@
+"""The command line."""
+
+from assay.cli.commands import main as main

@@ -1,0 +1,159 @@
+"""The commands: parse, call the api, hand the result to report, print."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from assay._base.errors import AssayError
+from assay.cli import options
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="assay")
+def cli() -> None:
+    """What a chip is worth to those who serve a language model: latency, throughput, cost and power, with the error shown."""
+
+
+@cli.command()
+@click.argument("name", required=False)
+@options.json_flag
+def chips(name: str | None, json: bool) -> None:
+    """List chips, or show one (NAME or FILE) with unit and source of each number."""
+    _catalogue("chips", name, json)
+
+
+@cli.command()
+@click.argument("name", required=False)
+@options.json_flag
+def models(name: str | None, json: bool) -> None:
+    """List models, or show one (NAME, config.json or folder)."""
+    _catalogue("models", name, json)
+
+
+@cli.command()
+@click.argument("name", required=False)
+@options.json_flag
+def engines(name: str | None, json: bool) -> None:
+    """List engines, or show one (NAME or FILE) with the source of each default."""
+    _catalogue("engines", name, json)
+
+
+@cli.command()
+@click.argument("name", required=False)
+@options.json_flag
+def workloads(name: str | None, json: bool) -> None:
+    """List workloads, or describe one (NAME or FILE)."""
+    _catalogue("workloads", name, json)
+
+
+@cli.command()
+@click.argument("name", required=False)
+@options.json_flag
+def offers(name: str | None, json: bool) -> None:
+    """List offers, of all chips or of one (NAME, alias or file)."""
+    _catalogue("offers", name, json)
+
+
+def _catalogue(noun: str, name: str | None, json: bool) -> None:
+    from assay import api
+    from assay.report import table
+
+    if name is None or noun == "offers":
+        rows = api.listing(noun, name)
+        options.emit(options.headed({noun: rows}, None), json, lambda console: table.listing(rows, console))
+        return
+    entry, shown = api.entry(noun, name)
+    options.emit(options.headed(entry, None), json, lambda console: table.entry(shown, console))
+
+
+@cli.command()
+@click.argument("model")
+@options.chip_flag
+@options.deployment
+@click.option("--prefill", type=click.IntRange(min=0), default=0, help="Prompt tokens of one sequence in the step.")
+@click.option("--decode", type=click.IntRange(min=0), default=0, help="Sequences that decode in the step.")
+@click.option("--context", type=click.IntRange(min=0), default=0, help="Tokens that each decoding sequence has in the cache.")
+@options.json_flag
+def predict(model: str, chip: str | None, prefill: int, decode: int, context: int, json: bool, **flags: Any) -> None:
+    """Predict one step: a prompt chunk of --prefill tokens beside --decode sequences with --context tokens each."""
+    from assay import api
+    from assay.models import Model
+    from assay.report import table
+
+    if not prefill and not decode:
+        raise click.UsageError("give --prefill, --decode or both: a step does something")
+    if decode and not context:
+        raise click.UsageError("give --context: the tokens that each decoding sequence has in the cache")
+    step = api.predict(Model.load(model), options.deployed(chip, flags), prefill=prefill, decode=decode, context=context).to_dict()
+    options.emit(options.headed(step, None), json, lambda console: table.step(step, console))
+
+
+@cli.command()
+@click.argument("model")
+@options.chip_flag
+@options.deployment
+@options.workload
+@options.slo
+@options.offers
+@options.json_flag
+def simulate(model: str, chip: str | None, json: bool, **flags: Any) -> None:
+    """Simulate one deployment under one load: what users feel, what it costs."""
+    from assay import api
+    from assay.models import Model
+    from assay.report import table
+
+    workload = options.drawn(flags)
+    run = api.simulate(Model.load(model), options.deployed(chip, flags), workload, options.targets(flags), options.prices(flags)).to_dict()
+    options.emit(options.headed(run, flags["seed"]), json, lambda console: table.run(run, console))
+
+
+@cli.command()
+@click.argument("model", required=False)
+@click.option("--chips", help="Chips to compare, by name or file, with commas between; all of the catalogue when left out.")
+@click.option("--scenario", type=click.Path(path_type=Path), help="A TOML file with [[traffic]]: model, workload, rate, slo.")
+@options.deployment
+@options.workload
+@options.slo
+@options.offers
+@click.option("--out", type=click.Path(path_type=Path), help="Write an HTML report to this file.")
+@options.json_flag
+def compare(model: str | None, chips: str | None, scenario: Path | None, out: Path | None, json: bool, **flags: Any) -> None:
+    """Compare chips: for each the deployments that fit, sized to the traffic within the targets, priced and ranked."""
+    from assay.cli import questions
+    from assay.report import page, table
+
+    asked = questions.read(model, chips, scenario, flags)
+    if out:
+        options.writable(out)
+    found = [options.headed(answer.to_dict(), question.seed) for question, answer in questions.answered(asked, flags)]
+    if out:
+        page.write(found, out)
+    result = found[0] if scenario is None else {**options.headed({}, None), "comparisons": found}
+
+    def show(console: Any) -> None:
+        for comparison in found:
+            table.comparison(comparison, console)
+        if out:
+            console.print(f"report: {out}")
+
+    options.emit(result, json, show)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; exit 2 with one message on bad input, 130 when interrupted."""
+    try:
+        cli.main(args=arguments, prog_name="assay", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except AssayError as error:
+        click.echo(f"assay: {error}", err=True)
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("assay: interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)

@@ -1,0 +1,149 @@
+"""Engines: serving software with its features, its scheduling defaults and the chip families it runs on.
+
+An engine is a TOML file (data/schema/engine.toml). Nothing here knows which engines there are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+from assay._base import catalogue, schema
+from assay._base.errors import InputError
+from assay._base.facts import Fact
+
+ANY_FAMILY = "*"
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What the engine does when nothing is asked; units as in data/schema/engine.toml."""
+
+    token_budget: Fact[int]
+    max_num_seqs: Fact[int]
+    block_size: Fact[int]
+    kv_memory_fraction: Fact[float]
+    kv_memory_fraction_of: Fact[str]
+    prefill: Fact[str]
+    prefix_cache: Fact[bool]
+    kv: Fact[str]
+    recv_interval: Fact[int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Each default with its evidence."""
+        return {field.name: getattr(self, field.name).to_dict() for field in fields(self)}
+
+
+@dataclass(frozen=True)
+class Override:
+    """Defaults that differ on some chip families: `changes` are fields of Defaults."""
+
+    families: tuple[str, ...]
+    changes: Mapping[str, Fact[Any]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The families, and each changed default with its evidence."""
+        return {"families": list(self.families), **_evidence(self.changes)}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Serving software of one version.
+
+    `defaults` hold where no override names the chip's family (see `defaults_on`). `host_step` and `host_sequence` are seconds
+    that the chip waits for the host per step, and per sequence and step; None means that the generic constant holds.
+    """
+
+    name: str
+    title: str
+    version: str
+    aliases: tuple[str, ...]
+    runs_on: tuple[str, ...]
+    features: Mapping[str, Fact[bool]]
+    precisions: Fact[list[str]]
+    defaults: Defaults
+    overrides: tuple[Override, ...]
+    host_step: Fact[float] | None
+    host_sequence: Fact[float] | None
+    notes: tuple[str, ...]
+    file: Path
+
+    @classmethod
+    def load(cls, reference: str) -> Self:
+        """Read a catalogue name, an alias or a .toml file.
+
+        Raises InputError that names file, field and remedy when the engine is not known or its file is wrong.
+        """
+        path = catalogue.find("engines", reference)
+        document = schema.read(path, "engine")
+        if "defaults" not in document:
+            raise InputError(path, "defaults", "is missing", "Add [defaults] with token_budget, max_num_seqs and the rest")
+        host = document.get("host", {})
+        return cls(
+            name=path.stem,
+            title=document.get("title", path.stem),
+            version=document["version"],
+            aliases=tuple(document.get("aliases", ())),
+            runs_on=tuple(document["runs_on"]),
+            features=document.get("features", {}),
+            precisions=document["weights"],
+            defaults=Defaults(**document["defaults"]),
+            overrides=tuple(_override(row) for row in document.get("override", ())),
+            host_step=host.get("step"),
+            host_sequence=host.get("sequence"),
+            notes=tuple(document.get("notes", ())),
+            file=path,
+        )
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Weight precisions it serves."""
+        return tuple(self.precisions.value)
+
+    def runs(self, family: str) -> bool:
+        """Whether it runs on chips of this family."""
+        return family in self.runs_on or ANY_FAMILY in self.runs_on
+
+    def has(self, feature: str) -> bool:
+        """Whether its file says that it has the feature."""
+        return feature in self.features and self.features[feature].value
+
+    def defaults_on(self, family: str) -> Defaults:
+        """Its defaults on chips of this family; a later override wins."""
+        changes = {key: fact for row in self.overrides if family in row.families for key, fact in row.changes.items()}
+        return replace(self.defaults, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form; facts keep their evidence and what is not known is left out."""
+        host = {"step": self.host_step, "sequence": self.host_sequence}
+        whole = {
+            "name": self.name,
+            "title": self.title,
+            "version": self.version,
+            "aliases": list(self.aliases),
+            "runs_on": list(self.runs_on),
+            "features": _evidence(self.features),
+            "weights": self.precisions.to_dict(),
+            "defaults": self.defaults.to_dict(),
+            "override": [row.to_dict() for row in self.overrides],
+            "host": _evidence({key: fact for key, fact in host.items() if fact is not None}),
+            "notes": list(self.notes),
+        }
+        return {key: value for key, value in whole.items() if value}
+
+
+@cache
+def for_family(family: str) -> tuple[Engine, ...]:
+    """The catalogue's engines that name the chip family, sorted by name; those that run on any family when none names it."""
+    engines = [Engine.load(name) for name in catalogue.names("engines")]
+    naming = tuple(engine for engine in engines if family in engine.runs_on)
+    return naming or tuple(engine for engine in engines if engine.runs(family))
+
+
+def _override(row: Mapping[str, Any]) -> Override:
+    return Override(tuple(row["families"]), {key: value for key, value in row.items() if key != "families"})
+
+
+def _evidence(facts: Mapping[str, Fact[Any]]) -> dict[str, Any]:
+    return {key: fact.to_dict() for key, fact in facts.items()}

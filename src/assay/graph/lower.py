@@ -1,0 +1,203 @@
+"""From a model and a layout to the ops of a step: one kernel after the other, as engines launch them.
+
+Attention runs with tp / dp ranks over 1 / dp of the tokens; FFN, experts, embedding and head use all tp ranks over all tokens.
+FLOPs count a multiply and an add as two.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from assay._base.precisions import Precision, precisions
+from assay.deployments import Part
+from assay.graph.op import SAMPLED, Exchange, Op, Reach, Routing
+from assay.models import Model
+from assay.models.shapes import DenseFfn, ExpertsFfn, GroupedAttention, LatentAttention, LayerGroup, Weights
+
+ACTIVATION_BYTES = 2  # activations travel between kernels in 16 bit whatever the arithmetic
+
+
+def lower(model: Model, part: Part) -> tuple[Op, ...]:
+    """The ops of one step of one replica, in order, as one rank of each stage runs them."""
+    lowering = _Lowering(model, part)
+    ops = [*lowering.embedding()]
+    for group in model.architecture.layers:
+        ops += lowering.attention(group)
+        ops += lowering.ffn(group)
+    return (*ops, *lowering.handover(), *lowering.head())
+
+
+class _Lowering:
+    """The sizes that every op needs; each method yields the ops of one piece."""
+
+    def __init__(self, model: Model, part: Part) -> None:
+        self.architecture, self.part = model.architecture, part
+        self.hidden = model.architecture.hidden
+        self.tp, self.dp, self.ep = part.tp, part.dp, part.ep
+        self.ranks = part.tp // part.dp
+        self.kv_bytes = part.kv.width / 8
+
+    def stored(self, tensor: str) -> Precision:
+        """Format of a tensor class: the quantised one if this checkpoint quantises the class, else 16 bit."""
+        native = self.part.weights.name == self.architecture.precision
+        quantised = self.architecture.quantised if native else self.part.weights.quantises
+        return self.part.weights if tensor in quantised else precisions()["bf16"]
+
+    def gemm(self, name: str, count: int, rows: float, columns: float, share: float = 1.0) -> Op:
+        """A projection of `rows` x `columns` on this rank, over `share` of the tokens."""
+        weights = self.stored("linear")
+        shards = self.ranks if share < 1 else self.tp
+        return Op(
+            name, "gemm", count, flops=2 * rows * columns * share, weights=rows * columns, tensor="linear", bits=weights.bits,
+            rate=self.part.rate(weights), shards=shards, copies=self.tp // shards, activation_bytes=(rows + columns) * share * ACTIVATION_BYTES,
+        )  # fmt: skip
+
+    def vector(self, name: str, count: int, values: float, *, weights: float = 0.0, opens: bool = False, shards: int = 1) -> Op:
+        """An element-wise kernel that reads and writes `values` per token; `weights` are norms and biases."""
+        return Op(
+            name, "vector", count, weights=weights, tensor="norm", copies=self.tp // shards, shards=shards,
+            activation_bytes=2 * values * ACTIVATION_BYTES, opens_layer=opens,
+        )  # fmt: skip
+
+    def exchange(self, name: str, count: int, pattern: str, group: int, values: float) -> Iterator[Op]:
+        """A collective over `group` ranks of `values` activations per token; none in a group of one."""
+        if group > 1:
+            sent = Exchange(pattern, group, values * ACTIVATION_BYTES)
+            yield Op(name, "collective", count, exchange=sent, copies=self.tp)
+
+    def embedding(self) -> Iterator[Op]:
+        """The table look-up, split over the vocabulary; a tied table is the head's."""
+        table = 0 if self.architecture.tied else self.architecture.vocab * self.hidden / self.tp
+        yield Op(
+            "embedding", "gather", 1, weights=table, tensor="embedding", bits=self.stored("embedding").bits, shards=self.tp,
+            activation_bytes=2 * self.hidden * ACTIVATION_BYTES, once=True,
+        )  # fmt: skip
+        for op in self.exchange("embedding all-reduce", 1, "all-reduce", self.tp, self.hidden):
+            yield replace(op, once=True)
+
+    def attention(self, group: LayerGroup) -> Iterator[Op]:
+        """Norm, projections, attention over the cache, output projection and the sum over its ranks."""
+        share = 1 / self.dp
+        yield self.vector("attention norm", group.count, self.hidden * share, weights=self.hidden, opens=True)
+        if isinstance(group.attention, LatentAttention):
+            yield from self._latent(group, group.attention, share)
+        else:
+            yield from self._grouped(group, group.attention, share)
+        yield from self.exchange("attention all-reduce", group.count, "all-reduce", self.ranks, self.hidden * share)
+
+    def _small(self, group: LayerGroup) -> float:
+        """Norms, biases and sinks of an attention layer beside the projections, whole."""
+        return sum(part.total for part in group.attention.weights(self.hidden) if part.kind == "norm")
+
+    def _grouped(self, group: LayerGroup, attention: GroupedAttention, share: float) -> Iterator[Op]:
+        heads, width = attention.heads / self.ranks, attention.head_dim
+        kv_heads = max(1.0, attention.kv_heads / self.ranks)
+        columns = (heads + 2 * kv_heads) * width
+        copied = self.hidden * 2 * (kv_heads * self.ranks - attention.kv_heads) * width
+        yield replace(self.gemm("qkv projection", group.count, self.hidden, columns, share), replicated=copied)
+        yield self.vector("rope and cache write", group.count, columns * share, weights=self._small(group))
+        reach = Reach(attention.window, 4 * heads * width * share, 4 * heads * width * share, 2 * kv_heads * width * self.kv_bytes * share)
+        yield self._attend("attention", group.count, reach, 2 * heads * width * share)
+        yield self.gemm("output projection", group.count, heads * width, self.hidden, share)
+
+    def _attend(self, name: str, count: int, reach: Reach, values: float) -> Op:
+        return Op(name, "attention", count, rate=self.part.rate(precisions()["bf16"]), copies=self.tp, reach=reach,
+                  activation_bytes=values * ACTIVATION_BYTES)  # fmt: skip
+
+    def _latent(self, group: LayerGroup, attention: LatentAttention, share: float) -> Iterator[Op]:
+        heads, rank = attention.heads / self.ranks, attention.kv_rank
+        compressed = rank + attention.rope_dim
+        query = heads * (attention.nope_dim + attention.rope_dim)
+        yield self._replicated("compress", group.count, self.hidden, (attention.q_rank or 0) + compressed, share)
+        yield self.gemm("query projection", group.count, attention.q_rank or self.hidden, query, share)
+        yield self.vector("rope and cache write", group.count, (query + compressed) * share, weights=self._small(group))
+        if attention.index:
+            yield from self._indexer(group, attention, share)
+        up = heads * (attention.nope_dim + attention.v_dim)
+        yield self.gemm("latent projection", group.count, rank, up, share)
+        absorbed = 2 * heads * (compressed + rank) * share
+        expanded = 2 * heads * (attention.nope_dim + attention.rope_dim + attention.v_dim) * share
+        sparse = attention.index is not None
+        reach = Reach(
+            attention.index.top_k if attention.index else 0, absorbed, absorbed if sparse else expanded,
+            compressed * self.kv_bytes * share, 0.0 if sparse else 2 * rank * up * share,
+        )  # fmt: skip
+        yield self._attend("latent attention", group.count, reach, heads * (compressed + rank) * share)
+        yield self.gemm("output projection", group.count, heads * attention.v_dim, self.hidden, share)
+
+    def _replicated(self, name: str, count: int, rows: float, columns: float, share: float) -> Op:
+        weights = self.stored("linear")
+        return Op(name, "gemm", count, flops=2 * rows * columns * share, weights=rows * columns, tensor="linear", bits=weights.bits,
+                  rate=self.part.rate(weights), copies=self.tp, activation_bytes=(rows + columns) * share * ACTIVATION_BYTES)  # fmt: skip
+
+    def _indexer(self, group: LayerGroup, attention: LatentAttention, share: float) -> Iterator[Op]:
+        """The indexer is small and held whole by every rank; its keys are cached in 8 bit."""
+        index = attention.index
+        if index is None:
+            return
+        rows = attention.q_rank or self.hidden
+        columns = index.heads * index.dim + (index.dim + index.heads) * self.hidden / rows
+        yield self._replicated("index projection", group.count, rows, columns, share)
+        pair = 2.0 * index.heads * index.dim * share
+        rate = self.part.rate(precisions()["fp8"])
+        reach = Reach(0, pair, pair, index.dim * share)
+        yield Op("index", "attention", group.count, rate=rate, copies=self.tp, reach=reach, activation_bytes=index.dim * share)
+
+    def ffn(self, group: LayerGroup) -> Iterator[Op]:
+        """Norm, then a dense FFN or a router with its experts, and the sum over ranks."""
+        yield self.vector("ffn norm", group.count, self.hidden, weights=self.hidden)
+        if self.dp > 1:
+            yield from self.exchange("token all-gather", group.count, "all-gather", self.tp, self.hidden)
+        if isinstance(group.ffn, ExpertsFfn):
+            yield from self._experts(group.count, group.ffn)
+        else:
+            yield from self._dense(group.count, group.ffn, "")
+        pattern = "reduce-scatter" if self.dp > 1 else "all-reduce"
+        yield from self.exchange(f"ffn {pattern}", group.count, pattern, self.tp, self.hidden)
+
+    def _dense(self, count: int, ffn: DenseFfn, prefix: str) -> Iterator[Op]:
+        width, up = ffn.width / self.tp, 2 if ffn.gated else 1
+        small = sum(part.total for part in ffn.weights(self.hidden) if part.kind == "norm")
+        yield self.gemm(f"{prefix}up projection", count, self.hidden, up * width)
+        yield self.vector(f"{prefix}activation", count, (up + 1) / 2 * width, weights=small / self.tp, shards=self.tp)
+        yield self.gemm(f"{prefix}down projection", count, width, self.hidden)
+
+    def _experts(self, count: int, ffn: ExpertsFfn) -> Iterator[Op]:
+        parts = {part.kind: part for part in ffn.weights(self.hidden)}
+        router = parts["router"].total
+        yield Op("router", "gemm", count, flops=2 * router, weights=router, tensor="router", copies=self.tp,
+                 rate=self.part.rate(precisions()["bf16"]), activation_bytes=(self.hidden + ffn.count) * ACTIVATION_BYTES)  # fmt: skip
+        if ffn.shared_width:
+            yield from self._dense(count, DenseFfn(ffn.shared_width), "shared expert ")
+        yield from self._routed(count, ffn, parts["experts"])
+
+    def _routed(self, count: int, ffn: ExpertsFfn, experts: Weights) -> Iterator[Op]:
+        weights, width = self.stored("experts"), ffn.width * self.ep / self.tp
+        routing = Routing(ffn.count / self.ep, ffn.count, ffn.active)
+        spread = ffn.active / self.ep  # experts that one token uses on this rank, on average
+        for name, rows, columns in (("expert up projection", self.hidden, 2 * width), ("expert down projection", width, self.hidden)):
+            share = rows * columns / (3 * self.hidden * width)
+            yield Op(
+                name, "experts", count, flops=2 * spread * rows * columns, weights=experts.total / self.tp * share, tensor="experts",
+                bits=weights.bits, rate=self.part.rate(weights), shards=self.tp, routing=routing,
+                activation_bytes=spread * (rows + columns) * ACTIVATION_BYTES,
+            )  # fmt: skip
+
+    def handover(self) -> Iterator[Op]:
+        """Activations that cross from one stage of the pipeline to the next."""
+        stages = self.part.pp
+        if stages > 1:
+            sent = Exchange("send", stages, self.hidden / self.tp * ACTIVATION_BYTES)
+            yield Op("stage handover", "collective", stages - 1, exchange=sent, copies=self.tp, once=True)
+
+    def head(self) -> Iterator[Op]:
+        """The last norm and the LM head, on the sequences that sample alone; logits are gathered over the vocabulary."""
+        columns = self.architecture.vocab / self.tp
+        weights = self.stored("head")
+        yield Op("last norm", "vector", 1, SAMPLED, weights=self.hidden, tensor="norm", copies=self.tp, once=True,
+                 activation_bytes=2 * self.hidden * ACTIVATION_BYTES)  # fmt: skip
+        yield Op("head", "gemm", 1, SAMPLED, flops=2 * self.hidden * columns, weights=self.hidden * columns, tensor="head", bits=weights.bits,
+                 rate=self.part.rate(weights), shards=self.tp, once=True, activation_bytes=(self.hidden + columns) * ACTIVATION_BYTES)  # fmt: skip
+        if self.tp > 1:
+            gathered = Exchange("all-gather", self.tp, self.architecture.vocab * ACTIVATION_BYTES)
+            yield Op("logits all-gather", "collective", 1, SAMPLED, exchange=gathered, copies=self.tp, once=True)
+        yield Op("sampling", "vector", 1, SAMPLED, copies=self.tp, once=True, activation_bytes=self.architecture.vocab * ACTIVATION_BYTES)

@@ -1,0 +1,60 @@
+"""A specification of lowered graphs that runs: raises GraphError on the first op or sum that is not as it must be."""
+
+import math
+from collections.abc import Iterable
+
+from assay.deployments import Part
+from assay.graph.op import Op
+from assay.models import Model
+
+KINDS = ("gather", "gemm", "experts", "attention", "vector", "collective")
+
+
+class GraphError(AssertionError):
+    """A lowered graph breaks one of its laws: an error of Assay, never of its user."""
+
+
+def verify(model: Model, part: Part, ops: Iterable[Op]) -> None:
+    """Check every law of a lowered graph.
+
+    - Each op: a known kind; amounts finite and not negative; no collective in a group of one; shards x copies = ranks of a stage.
+    - Parameters of all ops, over their shards and less declared replication = parameters of the model, class by class.
+    - FLOPs of each projection on one token = 2 x its parameters x the share of tokens its ranks see.
+    - Bytes of a tensor = parameters x width, scales included.
+    """
+    ops = tuple(ops)
+    for op in ops:
+        _verify_op(op, part)
+    _verify_parameters(model, ops)
+
+
+def _verify_op(op: Op, part: Part) -> None:
+    _demand(op.kind in KINDS, op, f"unknown kind {op.kind}")
+    amounts = (op.flops, op.weights, op.activation_bytes, op.bits, op.replicated)
+    _demand(all(math.isfinite(amount) and amount >= 0 for amount in amounts), op, f"amounts {amounts}")
+    _demand(op.count >= 1, op, f"count {op.count}")
+    _demand(op.shards * op.copies == part.tp, op, f"{op.shards} shards x {op.copies} copies on {part.tp} ranks")
+    _demand(op.exchange is None or op.exchange.group > 1, op, "a collective in a group of one")
+    _demand((op.kind == "collective") == (op.exchange is not None), op, "exchange and kind disagree")
+    _demand(math.isclose(op.weight_bytes * 8, op.weights * op.bits), op, "bytes are not parameters x width")
+    if op.kind == "gemm":
+        share = 1 / part.dp if op.copies > 1 and op.tensor == "linear" else 1
+        _demand(math.isclose(op.flops, 2 * op.weights * share), op, f"{op.flops} FLOPs for {op.weights} parameters")
+    if op.kind == "experts" and op.routing:
+        touched = op.routing.active / op.routing.total
+        _demand(math.isclose(op.flops, 2 * op.weights * touched, rel_tol=0.01), op, f"{op.flops} FLOPs for {op.weights} parameters")
+
+
+def _verify_parameters(model: Model, ops: Iterable[Op]) -> None:
+    found: dict[str, float] = {}
+    for op in ops:
+        if op.weights:
+            found[op.tensor] = found.get(op.tensor, 0.0) + op.count * (op.weights * op.shards - op.replicated)
+    expected = {kind: float(part.total) for kind, part in model.architecture.weights().items() if part.total}
+    if found.keys() != expected.keys() or not all(math.isclose(found[kind], expected[kind], rel_tol=1e-9) for kind in expected):
+        raise GraphError(f"{model.name}: parameters of the ops {found} are not those of the model {expected}")
+
+
+def _demand(holds: bool, op: Op, problem: str) -> None:
+    if not holds:
+        raise GraphError(f"op {op.name}: {problem}")

@@ -1,0 +1,152 @@
+"""The deployments of a model on a chip that are worth simulating: engines, precisions and layouts that fit."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from math import ceil
+
+from assay._base.errors import AssayError, CannotHold
+from assay._base.precisions import precisions
+from assay.chips import Chip
+from assay.deployments import Asked, resolve
+from assay.engines import Engine, for_family
+from assay.models import Model
+from assay.models.shapes import ExpertsFfn, LatentAttention
+from assay.search.estimate import prompt_latency
+from assay.search.plant import Plant, build
+
+MOST_RANKS = 64  # no tensor-parallel group wider than this is tried unless asked for
+CHUNKS = (64, 128, 256, 512, 1024, 2048)  # prefill chunks tried on a resident pipeline, where a long chunk holds up every stage
+TYPICAL_PROMPT = 1024  # tokens of the prompt that the chunk is chosen for
+
+
+@dataclass(frozen=True)
+class Found:
+    """What fits, and when nothing does, why."""
+
+    plants: tuple[Plant, ...]
+    why_not: str | None
+
+
+def find(model: Model, chip: Chip, asked: Asked) -> Found:
+    """Every deployment of one replica that fits, within what was asked; equal ones under one engine count once."""
+    plants: list[Plant] = []
+    refusals: list[AssayError] = []
+    for engine in _engines(chip, asked):
+        for weights in _weights(model, chip, engine, asked):
+            plants += _fitting(model, chip, engine, replace(asked, weights=weights), refusals)
+    return Found(tuple(plants), None if plants else _reason(refusals, model, chip))
+
+
+def smallest(model: Model, chip: Chip, engine: Engine, asked: Asked) -> Plant:
+    """The deployment of the fewest chips that fits; raises CannotHold with the last reason when none does."""
+    refusals: list[AssayError] = []
+    layouts = _resident(model, asked) if _is_resident(chip) else (*_kernels(model, chip, engine, asked), *_stages(chip, engine, asked))
+    for layout in sorted(layouts, key=lambda layout: (layout.tp or 1) * (layout.pp or 1)):
+        try:
+            return build(model, resolve(model, chip, engine, layout))
+        except AssayError as error:
+            refusals.append(error)
+    raise CannotHold(_reason(refusals, model, chip))
+
+
+def _reason(refusals: list[AssayError], model: Model, chip: Chip) -> str:
+    """The widest layout that lacked room says most; else what was refused last."""
+    crowded = [str(error) for error in refusals if isinstance(error, CannotHold)]
+    others = [str(error) for error in refusals] or [f"no engine serves {model.name}'s precision on {chip.name}"]
+    return (crowded or others)[-1]
+
+
+def _engines(chip: Chip, asked: Asked) -> tuple[Engine, ...]:
+    return (Engine.load(asked.engine),) if asked.engine else for_family(chip.family)
+
+
+def _weights(model: Model, chip: Chip, engine: Engine, asked: Asked) -> tuple[str | None, ...]:
+    """The checkpoint's own precision and, of a 16-bit checkpoint, the 8-bit format that the chip computes in."""
+    if asked.weights:
+        return (asked.weights,)
+    native = model.architecture.precision
+    formats: list[str | None] = [None] if native in engine.weights else []
+    if precisions()[native].width == 16:
+        formats += [name for name in ("fp8", "int8") if name in chip.peak and name in engine.weights][:1]
+    return tuple(formats)
+
+
+def _fitting(model: Model, chip: Chip, engine: Engine, asked: Asked, refusals: list[AssayError]) -> Iterator[Plant]:
+    if asked.parallelism_given:
+        yield build(model, resolve(model, chip, engine, asked))
+        return
+    if _is_resident(chip):
+        yield from _pipelines(model, chip, engine, asked, refusals)
+        return
+    single = [*_built(model, chip, engine, _kernels(model, chip, engine, asked), refusals)]
+    yield from single or list(_built(model, chip, engine, _stages(chip, engine, asked), refusals))[:2]
+
+
+def _built(model: Model, chip: Chip, engine: Engine, layouts: Iterable[Asked], refusals: list[AssayError]) -> Iterator[Plant]:
+    for layout in layouts:
+        try:
+            yield build(model, resolve(model, chip, engine, layout))
+        except AssayError as error:
+            refusals.append(error)
+
+
+def _pipelines(model: Model, chip: Chip, engine: Engine, asked: Asked, refusals: list[AssayError]) -> Iterator[Plant]:
+    """For each width of a stage the fewest stages that fit and, for more cache, up to twice as many."""
+    fewest: dict[int, int] = {}
+    for plant in _built(model, chip, engine, _resident(model, asked), refusals):
+        tp, pp = plant.part.tp, plant.part.pp
+        if pp <= 2 * fewest.setdefault(tp, pp):
+            yield plant if asked.token_budget else _chunked(plant)
+
+
+def _is_resident(chip: Chip) -> bool:
+    return chip.execution == "resident-pipeline"
+
+
+def _chunked(plant: Plant) -> Plant:
+    """The same layout with the prefill chunk that passes a typical prompt through all stages soonest."""
+    variants = [build(plant.model, replace(plant.part, token_budget=chunk)) for chunk in CHUNKS] if plant.part.pp > 1 else [plant]
+    return min(variants, key=lambda variant: prompt_latency(variant, TYPICAL_PROMPT))
+
+
+def _kernels(model: Model, chip: Chip, engine: Engine, asked: Asked) -> Iterator[Asked]:
+    """Tensor parallel over powers of two inside the nearest link scope, with expert and attention-rank variants."""
+    for tp in _widths(chip):
+        yield replace(asked, tp=tp)
+        yield from _expert_variants(model, engine, asked, tp)
+
+
+def _stages(chip: Chip, engine: Engine, asked: Asked) -> Iterator[Asked]:
+    """Pipelines over whole scopes, for a model that is too large for one."""
+    if engine.has("pipeline_parallel"):
+        for stages in (2, 3, 4, 6, 8, 12, 16):
+            yield replace(asked, tp=_widths(chip)[-1], pp=stages)
+
+
+def _widths(chip: Chip) -> list[int]:
+    return list(_powers(min(int(chip.links[0].size.value) if chip.links else 1, MOST_RANKS)))
+
+
+def _expert_variants(model: Model, engine: Engine, asked: Asked, tp: int) -> Iterator[Asked]:
+    layers = model.architecture.layers[-1]
+    if tp == 1 or not isinstance(layers.ffn, ExpertsFfn) or not engine.has("expert_parallel"):
+        return
+    yield replace(asked, tp=tp, ep=tp)
+    if isinstance(layers.attention, LatentAttention) and engine.has("attention_dp"):
+        yield replace(asked, tp=tp, ep=tp, dp=tp)
+
+
+def _resident(model: Model, asked: Asked) -> Iterator[Asked]:
+    """Every width of a stage with every number of stages that whole layers make, fewest first."""
+    depth = model.architecture.depth
+    stages = sorted({ceil(depth / layers) for layers in range(1, depth + 1)})
+    for tp in _powers(MOST_RANKS):
+        for pp in stages:
+            yield replace(asked, tp=tp, pp=pp)
+
+
+def _powers(most: int) -> Iterator[int]:
+    width = 1
+    while width <= most:
+        yield width
+        width *= 2

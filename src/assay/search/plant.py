@@ -1,0 +1,49 @@
+"""A model laid out on chips, ready to be simulated: its step times, its room for cache and its scheduling policy."""
+
+from dataclasses import dataclass, replace
+
+from assay._base.errors import CannotHold
+from assay.cost import fold
+from assay.cost.kv import kv_bytes_per_token, kv_capacity
+from assay.cost.roofline import Machine
+from assay.deployments import Part
+from assay.graph import Op, lower
+from assay.models import Model
+from assay.simulate import Policy
+from assay.steptime import StepTime
+
+
+@dataclass(frozen=True, eq=False)
+class Plant:
+    """One replica of a part: what the simulator needs to know of it, and the machine and ops that gave it."""
+
+    model: Model
+    part: Part
+    ops: tuple[Op, ...]
+    machine: Machine
+    times: StepTime
+    policy: Policy
+
+    def sized(self, replicas: int) -> "Plant":
+        """The same with this many replicas."""
+        return replace(self, part=replace(self.part, replicas=replicas))
+
+
+def build(model: Model, part: Part) -> Plant:
+    """Fold a part into step times and a policy; raises CannotHold when it does not fit its chips."""
+    ops = lower(model, part)
+    times, machine = fold(model, part)
+    kv = kv_bytes_per_token(ops, part)
+    policy = Policy(
+        token_budget=part.token_budget,
+        max_num_seqs=part.max_num_seqs * part.dp,
+        block_size=part.block_size,
+        kv_capacity=kv_capacity(machine.residency, model.architecture.depth, part),
+        kv_bytes=tuple(kv.items()),
+        prefill_first=part.engine.defaults_on(part.chip.family).prefill.value == "first",
+        prefix_cache=part.prefix_cache,
+        max_context=model.architecture.max_context,
+    )
+    if policy.footprint(1) > policy.kv_capacity:
+        raise CannotHold(f"--tp {part.tp} --pp {part.pp} on {part.chip.name}: no room for one block of KV cache. Use more chips.")
+    return Plant(model, part, ops, machine, times, policy)

@@ -1,0 +1,128 @@
+"""Engines: the shipped files, and files of a user."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from assay._base import catalogue
+from assay._base.errors import InputError
+from assay.engines import Engine, for_family
+
+SHIPPED = sorted(catalogue.names("engines"))
+OWN = """
+version = "1"
+runs_on = ["mine"]
+weights = ["bf16"]
+[features]
+graphs = false
+[defaults]
+token_budget = 512
+max_num_seqs = 8
+block_size = 16
+kv_memory_fraction = 0.8
+kv_memory_fraction_of = "free"
+prefill = "mixed"
+prefix_cache = false
+kv = "auto"
+recv_interval = 4
+[[override]]
+families = ["mine", "other"]
+token_budget = 256
+[host]
+step = 0.001
+"""
+
+
+def _write(folder: Path, text: str) -> str:
+    file = folder / "own.toml"
+    file.write_text(text, encoding="utf-8")
+    return str(file)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_default_has_a_source(name: str) -> None:
+    """No default, feature or precision of a shipped engine is without source and date."""
+    engine = Engine.load(name).to_dict()
+    facts = [*engine["defaults"].values(), *engine["features"].values(), engine["weights"]]
+    changed = [fact for row in engine.get("override", ()) for key, fact in row.items() if key != "families"]
+    for fact in (*facts, *changed):
+        assert fact["source"]
+        assert fact["date"]
+    json.dumps(engine)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_aliases_lead_to_their_engine(name: str) -> None:
+    """Each alias, in any case, loads the engine that lists it, and no two engines share one."""
+    engine = Engine.load(name)
+    for alias in engine.aliases:
+        assert Engine.load(alias.upper()) == engine
+
+
+def test_the_promised_engines_are_there() -> None:
+    """Scripts rely on these names."""
+    assert {"generic", "vllm", "sglang", "tensorrt-llm"} <= set(SHIPPED)
+
+
+def test_engines_of_a_family_are_those_that_name_it() -> None:
+    """Generic stands in only where no engine names the family."""
+    assert [engine.name for engine in for_family("hopper")] == ["sglang", "tensorrt-llm", "vllm"]
+    assert [engine.name for engine in for_family("a family nobody knows")] == ["generic"]
+    assert all(engine.runs("hopper") for engine in for_family("hopper"))
+    assert Engine.load("generic").runs("hopper")
+    assert not Engine.load("tensorrt-llm").runs("cdna3")
+
+
+def test_engines_of_published_rows_resolve(shared: Path) -> None:
+    """Every engine that the published measurements name is a catalogue name or an alias."""
+    polars = pytest.importorskip("polars")
+    named = polars.read_parquet(shared / "published" / "published.parquet", columns=["engine"])["engine"].drop_nulls().unique()
+    for name in named.to_list():
+        assert Engine.load(name).file.is_file()
+
+
+def test_a_file_of_the_user(tmp_path: Path) -> None:
+    """A file gives an engine of its own; what it leaves out is absent, bare numbers are facts without source."""
+    engine = Engine.load(_write(tmp_path, OWN))
+    assert (engine.name, engine.title, engine.weights) == ("own", "own", ("bf16",))
+    assert engine.runs("mine")
+    assert not engine.runs("hopper")
+    assert not engine.has("graphs")
+    assert not engine.has("speculation")
+    assert engine.host_step is not None
+    assert engine.host_step.value == 0.001
+    assert engine.host_sequence is None
+    assert engine.to_dict()["host"] == {"step": {"value": 0.001}}
+
+
+def test_overrides_change_the_defaults_of_their_families(tmp_path: Path) -> None:
+    """An override takes the place of one default on its families and leaves the others."""
+    engine = Engine.load(_write(tmp_path, OWN))
+    assert engine.defaults_on("other").token_budget.value == 256
+    assert engine.defaults_on("other").block_size == engine.defaults.block_size
+    assert engine.defaults_on("third") == engine.defaults
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("token_budget = 512", "token_budgets = 512", r"defaults\.token_budgets: unknown field. Did you mean token_budget\?"),
+        ("token_budget = 512", "", r"defaults\.token_budget: is missing"),
+        ("block_size = 16", "block_size = 0", r"defaults\.block_size: is 0, below 1"),
+        ('prefill = "mixed"', 'prefill = "last"', r"defaults\.prefill: 'last' is not known. Use one of mixed, first"),
+        ('["bf16"]', '["bf17"]', r"weights: 'bf17' is not known"),
+        ('families = ["mine", "other"]', "", r"override\[0\]\.families: is missing"),
+        (OWN[OWN.index("[defaults]") :], "", r"defaults: is missing"),
+    ],
+)
+def test_a_wrong_file_names_the_field(tmp_path: Path, old: str, new: str, message: str) -> None:
+    """Whatever is wrong in the file, the error says where, and what to write instead."""
+    with pytest.raises(InputError, match=r"own\.toml: " + message):
+        Engine.load(_write(tmp_path, OWN.replace(old, new)))
+
+
+def test_an_unknown_engine_names_the_nearest() -> None:
+    """A slip of the finger gets a suggestion."""
+    with pytest.raises(InputError, match=r"sglnag: .*Did you mean sglang"):
+        Engine.load("sglnag")

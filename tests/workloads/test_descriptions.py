@@ -1,0 +1,139 @@
+"""Description files: read, drawn from, written."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay._base.errors import InputError
+from assay._base.schema import read_toml
+from assay.workloads import Workload, write_description
+from assay.workloads.arrivals import Process, stream
+from assay.workloads.lengths import Histogram
+
+
+def description(**changed: Any) -> dict[str, Any]:
+    """A small right description, with parts changed."""
+    return {
+        "title": 'A "small" one',
+        "source": "made up",
+        "requests": 30,
+        "notes": ["one", "two"],
+        "arrival": {"kind": "modulated", "rate": 2.5, "cv": 1.5, "segment": 10.0},
+        "lengths": {"input_edges": [1, 2, 100], "output_edges": [5, 6], "weights": [[3], [1]]},
+        **changed,
+    }
+
+
+def test_a_written_description_reads_as_it_was(tmp_path: Path) -> None:
+    """Round trip through TOML."""
+    file = tmp_path / "small.toml"
+    write_description(description(), file)
+    assert read_toml(file) == description()
+
+
+def test_a_description_is_drawn_from(tmp_path: Path) -> None:
+    """Lengths come from the bins, the rate is the described one, and the default count is an assumption."""
+    file = tmp_path / "small.toml"
+    write_description(description(), file)
+    drawn = Workload.load(file)
+    assert drawn.requests == 30
+    assert drawn.rate == pytest.approx(2.5)
+    assert drawn.source == "made up"
+    assert set(drawn.output.tolist()) == {5}
+    assert drawn.input.min() >= 1
+    assert drawn.input.max() < 100
+    assert drawn.assumptions == ("30 requests, as many as the description says",)
+    assert np.array_equal(drawn.arrival, Workload.load(file).arrival)
+
+
+def test_more_requests_begin_with_the_same_lengths(tmp_path: Path) -> None:
+    """A longer draw goes on where the shorter ended."""
+    file = tmp_path / "small.toml"
+    write_description(description(), file)
+    few, many = Workload.load(file, requests=10, seed=3), Workload.load(file, requests=50, seed=3, rate=9)
+    assert np.array_equal(few.input, many.input[:10])
+    assert many.rate == pytest.approx(9)
+    assert not many.assumptions
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ({"arrival": {"kind": "gamma", "rate": 1.0}}, "arrival.cv"),
+        ({"arrival": {"kind": "modulated", "rate": 1.0, "cv": 1.0}}, "arrival.segment"),
+        ({"arrival": {"kind": "steady", "rate": 1.0}}, "arrival.kind"),
+        ({"arrival": {"kind": "poisson", "rate": 0}}, "arrival.rate"),
+        ({"requests": 0}, "requests"),
+        ({"lengths": {"input_edges": [1], "output_edges": [5, 6], "weights": [[3]]}}, "lengths.input_edges"),
+        ({"lengths": {"input_edges": [2, 1], "output_edges": [5, 6], "weights": [[3]]}}, "lengths.input_edges"),
+        ({"lengths": {"input_edges": [1, 2], "output_edges": [0, 6], "weights": [[3]]}}, "lengths.output_edges"),
+        ({"lengths": {"input_edges": [1, 2.5], "output_edges": [5, 6], "weights": [[3]]}}, "lengths.input_edges"),
+        ({"lengths": {"input_edges": [1, 2], "output_edges": [5, 6], "weights": [[3, 4]]}}, "lengths.weights"),
+        ({"lengths": {"input_edges": [1, 2], "output_edges": [5, 6], "weights": [3]}}, "lengths.weights"),
+        ({"lengths": {"input_edges": [1, 2], "output_edges": [5, 6], "weights": [["a"]]}}, "lengths.weights"),
+        ({"lengths": {"input_edges": [1, 2], "output_edges": [5, 6], "weights": [[-1]]}}, "lengths.weights"),
+        ({"lengths": {"input_edges": [1, 2], "output_edges": [5, 6], "weights": [[0]]}}, "lengths.weights"),
+        ({"lengths": {"input_edges": [1, 2], "output_edges": [5, 6], "weights": [[math.nan]]}}, "lengths.weights"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_a_wrong_description_is_named_and_not_written(changed: dict[str, Any], named: str, tmp_path: Path) -> None:
+    """The error names the field, and no file is left behind."""
+    file = tmp_path / "wrong.toml"
+    with pytest.raises(InputError) as raised:
+        write_description(description(**changed), file)
+    assert raised.value.field == named
+    assert not file.exists()
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """Writing into a folder that is not there."""
+    with pytest.raises(InputError, match="nowhere"):
+        write_description(description(), tmp_path / "nowhere" / "x.toml")
+
+
+@given(st.integers(1, 10**6), st.integers(1, 10**6), st.integers(0, 2**32))
+def test_lengths_stay_within_their_bin(low: int, width: int, seed: int) -> None:
+    """The last edge is not drawn, the first may be."""
+    one = Histogram(np.array([low, low + width]), np.array([low, low + 1]), np.ones((1, 1)))
+    prompts, outputs = one.draw(100, stream(seed, 0))
+    assert prompts.min() >= low
+    assert prompts.max() < low + width
+    assert (outputs == low).all()
+
+
+def test_cells_are_drawn_by_weight_and_empty_ones_never() -> None:
+    """A cell with weight 0 at each end and in between stays empty; the rest come by their share."""
+    cells = Histogram(np.arange(1, 5), np.array([1, 2]), np.array([[0.0], [3.0], [1.0]]))
+    prompts, _ = cells.draw(20_000, stream(0, 0))
+    assert set(prompts.tolist()) == {2, 3}
+    assert (prompts == 2).mean() == pytest.approx(0.75, abs=0.02)
+
+
+@given(st.sampled_from(["poisson", "gamma", "modulated"]), st.floats(0.05, 5), st.floats(0.01, 100), st.integers(1, 300))
+def test_every_process_comes_in_order_and_at_its_rate(kind: str, cv: float, rate: float, requests: int) -> None:
+    """Arrivals never decrease and end at exactly requests / rate."""
+    arrival = Process(kind, rate, cv, 5.0).draw(requests, stream(1, 2))
+    assert arrival.size == requests
+    assert (np.diff(arrival) >= 0).all()
+    assert arrival[0] >= 0
+    assert arrival[-1] == pytest.approx(requests / rate)
+
+
+def test_gamma_gaps_have_their_coefficient_of_variation() -> None:
+    """The renewal process is what it is called."""
+    gaps = np.diff(Process("gamma", 3.0, 2.0).draw(200_000, stream(0, 2)))
+    assert gaps.std() / gaps.mean() == pytest.approx(2, rel=0.02)
+
+
+def test_a_modulated_rate_varies_as_told() -> None:
+    """Over windows as long as a segment, the variance of counts beyond Poisson's is two thirds of the rate's: windows straddle segments."""
+    arrival = Process("modulated", 50.0, 0.8, 10.0).draw(1_000_000, stream(0, 2))
+    counts = np.bincount(((arrival + 5) // 10).astype(int))[1:-1]
+    excess = counts.var() / counts.mean() ** 2 - 1 / counts.mean()
+    assert excess == pytest.approx(0.64 * 2 / 3, rel=0.25)
