@@ -11,7 +11,7 @@ from assay._base.precisions import Precision, precision
 from assay.chips import Chip
 from assay.engines import Engine
 from assay.models import Model
-from assay.models.shapes import ExpertsFfn, LayerGroup, LatentAttention
+from assay.models.shapes import ExpertsFfn, LatentAttention, LayerGroup
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,6 @@ class Part:
     def chips(self) -> int:
         """Chips of one replica."""
         return self.tp * self.pp
-
-    @property
-    def resident(self) -> bool:
-        """Whether weights stay in place in a pipeline of chips."""
-        return self.chip.execution == "resident-pipeline"
 
     def rate(self, weights: Precision | None = None) -> str:
         """Key of the chip's peak that arithmetic with these weights uses: the wider operand's, or 16 bit where it has no such rate."""

@@ -101,7 +101,7 @@ def test_plotly_is_inlined_once_for_several_models(sample: ModuleType) -> None:
     both = page.render([sample.comparison(), sample.comparison("gpt-oss-120b", 0.5)])
     one = page.render([sample.comparison()])
     assert len(both) < len(one) + 500_000
-    assert both.index('<h1>llama-3.3-70b</h1>') < both.index('<h1>gpt-oss-120b</h1>')
+    assert both.index("<h1>llama-3.3-70b</h1>") < both.index("<h1>gpt-oss-120b</h1>")
     assert 'href="#model-1"' in both
 
 

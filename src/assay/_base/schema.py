@@ -1,7 +1,8 @@
 """The strict reader: TOML documents checked against the tables in data/schema.
 
 A schema file is a list of `[[field]]` entries. A field's `path` names its place: `power.tdp`, `memory[].bytes` (in each item of a
-list of tables) or `peak.*` (any key). A row for a table itself (`memory`) says that it is required. One table thus gives the checks, the help of a field and the docs.
+list of tables) or `peak.*` (any key); a row for a table itself (`memory`) says that it is required. One table thus gives the checks,
+the help of a field and the docs.
 """
 
 import difflib

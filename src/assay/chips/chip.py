@@ -1,7 +1,7 @@
 """A chip: what computes. Every number is a fact with its source; what is not known is None."""
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -95,6 +95,11 @@ class Chip:
             file=file,
             **plain,
         )
+
+    @property
+    def resident(self) -> bool:
+        """Whether weights stay in place and tokens flow through a pipeline of chips."""
+        return self.execution == "resident-pipeline"
 
     @property
     def missing(self) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ def byte_joules(tier: Memory, chip: Chip) -> float:
     """Joules to read a byte of a tier: its own figure, else the generic one of on-chip or stacked memory."""
     if tier.energy_per_byte:
         return tier.energy_per_byte.value
-    on_chip = chip.execution == "resident-pipeline" or "sram" in tier.name.lower()
+    on_chip = chip.resident or "sram" in tier.name.lower()
     return energy_constants()["sram_byte" if on_chip else "memory_byte"]
 
 

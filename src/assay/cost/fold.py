@@ -122,7 +122,7 @@ def _add_attention(op: Op, machine: Machine, total: _Sum, count: float) -> None:
 
 def _add_host(total: _Sum, part: Part, constants: Constants) -> None:
     """Host time between steps: the engine's own figure where its file gives one."""
-    engine, resident = part.engine, part.resident
+    engine, resident = part.engine, part.chip.resident
     step = engine.host_step.value if engine.host_step and not resident else constants.host["step"]
     sequence = engine.host_sequence.value if engine.host_sequence and not resident else constants.host["sequence"]
     total.tokens[:, HOST, 1:] += step

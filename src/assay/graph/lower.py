@@ -42,21 +42,37 @@ class _Lowering:
         quantised = self.architecture.quantised if native else self.part.weights.quantises
         return self.part.weights if tensor in quantised else precisions()["bf16"]
 
-    def gemm(self, name: str, count: int, rows: float, columns: float, share: float = 1.0) -> Op:
-        """A projection of `rows` x `columns` on this rank, over `share` of the tokens."""
+    def gemm(self, name: str, count: int, rows: float, columns: float, share: float = 1.0, shards: int | None = None) -> Op:
+        """A projection of `rows` x `columns` on this rank, over `share` of the tokens; attention ranks hold a copy each."""
         weights = self.stored("linear")
-        shards = self.ranks if share < 1 else self.tp
+        split = shards or (self.ranks if share < 1 else self.tp)
         return Op(
-            name, "gemm", count, flops=2 * rows * columns * share, weights=rows * columns, tensor="linear", bits=weights.bits,
-            rate=self.part.rate(weights), shards=shards, copies=self.tp // shards, activation_bytes=(rows + columns) * share * ACTIVATION_BYTES,
-        )  # fmt: skip
+            name,
+            "gemm",
+            count,
+            flops=2 * rows * columns * share,
+            weights=rows * columns,
+            tensor="linear",
+            bits=weights.bits,
+            rate=self.part.rate(weights),
+            shards=split,
+            copies=self.tp // split,
+            activation_bytes=(rows + columns) * share * ACTIVATION_BYTES,
+        )
 
     def vector(self, name: str, count: int, values: float, *, weights: float = 0.0, opens: bool = False, shards: int = 1) -> Op:
         """An element-wise kernel that reads and writes `values` per token; `weights` are norms and biases."""
         return Op(
-            name, "vector", count, weights=weights, tensor="norm", copies=self.tp // shards, shards=shards,
-            activation_bytes=2 * values * ACTIVATION_BYTES, opens_layer=opens,
-        )  # fmt: skip
+            name,
+            "vector",
+            count,
+            weights=weights,
+            tensor="norm",
+            copies=self.tp // shards,
+            shards=shards,
+            activation_bytes=2 * values * ACTIVATION_BYTES,
+            opens_layer=opens,
+        )
 
     def exchange(self, name: str, count: int, pattern: str, group: int, values: float) -> Iterator[Op]:
         """A collective over `group` ranks of `values` activations per token; none in a group of one."""
@@ -68,9 +84,16 @@ class _Lowering:
         """The table look-up, split over the vocabulary; a tied table is the head's."""
         table = 0 if self.architecture.tied else self.architecture.vocab * self.hidden / self.tp
         yield Op(
-            "embedding", "gather", 1, weights=table, tensor="embedding", bits=self.stored("embedding").bits, shards=self.tp,
-            activation_bytes=2 * self.hidden * ACTIVATION_BYTES, once=True,
-        )  # fmt: skip
+            "embedding",
+            "gather",
+            1,
+            weights=table,
+            tensor="embedding",
+            bits=self.stored("embedding").bits,
+            shards=self.tp,
+            activation_bytes=2 * self.hidden * ACTIVATION_BYTES,
+            once=True,
+        )
         for op in self.exchange("embedding all-reduce", 1, "all-reduce", self.tp, self.hidden):
             yield replace(op, once=True)
 
@@ -100,14 +123,21 @@ class _Lowering:
         yield self.gemm("output projection", group.count, heads * width, self.hidden, share)
 
     def _attend(self, name: str, count: int, reach: Reach, values: float) -> Op:
-        return Op(name, "attention", count, rate=self.part.rate(precisions()["bf16"]), copies=self.tp, reach=reach,
-                  activation_bytes=values * ACTIVATION_BYTES)  # fmt: skip
+        return Op(
+            name,
+            "attention",
+            count,
+            rate=self.part.rate(precisions()["bf16"]),
+            copies=self.tp,
+            reach=reach,
+            activation_bytes=values * ACTIVATION_BYTES,
+        )
 
     def _latent(self, group: LayerGroup, attention: LatentAttention, share: float) -> Iterator[Op]:
         heads, rank = attention.heads / self.ranks, attention.kv_rank
         compressed = rank + attention.rope_dim
         query = heads * (attention.nope_dim + attention.rope_dim)
-        yield self._replicated("compress", group.count, self.hidden, (attention.q_rank or 0) + compressed, share)
+        yield self.gemm("compress", group.count, self.hidden, attention.q_rank + compressed, share, shards=1)
         yield self.gemm("query projection", group.count, attention.q_rank or self.hidden, query, share)
         yield self.vector("rope and cache write", group.count, (query + compressed) * share, weights=self._small(group))
         if attention.index:
@@ -118,16 +148,14 @@ class _Lowering:
         expanded = 2 * heads * (attention.nope_dim + attention.rope_dim + attention.v_dim) * share
         sparse = attention.index is not None
         reach = Reach(
-            attention.index.top_k if attention.index else 0, absorbed, absorbed if sparse else expanded,
-            compressed * self.kv_bytes * share, 0.0 if sparse else 2 * rank * up * share,
-        )  # fmt: skip
+            attention.index.top_k if attention.index else 0,
+            absorbed,
+            absorbed if sparse else expanded,
+            compressed * self.kv_bytes * share,
+            0.0 if sparse else 2 * rank * up * share,
+        )
         yield self._attend("latent attention", group.count, reach, heads * (compressed + rank) * share)
         yield self.gemm("output projection", group.count, heads * attention.v_dim, self.hidden, share)
-
-    def _replicated(self, name: str, count: int, rows: float, columns: float, share: float) -> Op:
-        weights = self.stored("linear")
-        return Op(name, "gemm", count, flops=2 * rows * columns * share, weights=rows * columns, tensor="linear", bits=weights.bits,
-                  rate=self.part.rate(weights), copies=self.tp, activation_bytes=(rows + columns) * share * ACTIVATION_BYTES)  # fmt: skip
 
     def _indexer(self, group: LayerGroup, attention: LatentAttention, share: float) -> Iterator[Op]:
         """The indexer is small and held whole by every rank; its keys are cached in 8 bit."""
@@ -136,7 +164,7 @@ class _Lowering:
             return
         rows = attention.q_rank or self.hidden
         columns = index.heads * index.dim + (index.dim + index.heads) * self.hidden / rows
-        yield self._replicated("index projection", group.count, rows, columns, share)
+        yield self.gemm("index projection", group.count, rows, columns, share, shards=1)
         pair = 2.0 * index.heads * index.dim * share
         rate = self.part.rate(precisions()["fp8"])
         reach = Reach(0, pair, pair, index.dim * share)
@@ -164,8 +192,17 @@ class _Lowering:
     def _experts(self, count: int, ffn: ExpertsFfn) -> Iterator[Op]:
         parts = {part.kind: part for part in ffn.weights(self.hidden)}
         router = parts["router"].total
-        yield Op("router", "gemm", count, flops=2 * router, weights=router, tensor="router", copies=self.tp,
-                 rate=self.part.rate(precisions()["bf16"]), activation_bytes=(self.hidden + ffn.count) * ACTIVATION_BYTES)  # fmt: skip
+        yield Op(
+            "router",
+            "gemm",
+            count,
+            flops=2 * router,
+            weights=router,
+            tensor="router",
+            copies=self.tp,
+            rate=self.part.rate(precisions()["bf16"]),
+            activation_bytes=(self.hidden + ffn.count) * ACTIVATION_BYTES,
+        )
         if ffn.shared_width:
             yield from self._dense(count, DenseFfn(ffn.shared_width), "shared expert ")
         yield from self._routed(count, ffn, parts["experts"])
@@ -177,10 +214,18 @@ class _Lowering:
         for name, rows, columns in (("expert up projection", self.hidden, 2 * width), ("expert down projection", width, self.hidden)):
             share = rows * columns / (3 * self.hidden * width)
             yield Op(
-                name, "experts", count, flops=2 * spread * rows * columns, weights=experts.total / self.tp * share, tensor="experts",
-                bits=weights.bits, rate=self.part.rate(weights), shards=self.tp, routing=routing,
+                name,
+                "experts",
+                count,
+                flops=2 * spread * rows * columns,
+                weights=experts.total / self.tp * share,
+                tensor="experts",
+                bits=weights.bits,
+                rate=self.part.rate(weights),
+                shards=self.tp,
+                routing=routing,
                 activation_bytes=spread * (rows + columns) * ACTIVATION_BYTES,
-            )  # fmt: skip
+            )
 
     def handover(self) -> Iterator[Op]:
         """Activations that cross from one stage of the pipeline to the next."""
@@ -193,10 +238,31 @@ class _Lowering:
         """The last norm and the LM head, on the sequences that sample alone; logits are gathered over the vocabulary."""
         columns = self.architecture.vocab / self.tp
         weights = self.stored("head")
-        yield Op("last norm", "vector", 1, SAMPLED, weights=self.hidden, tensor="norm", copies=self.tp, once=True,
-                 activation_bytes=2 * self.hidden * ACTIVATION_BYTES)  # fmt: skip
-        yield Op("head", "gemm", 1, SAMPLED, flops=2 * self.hidden * columns, weights=self.hidden * columns, tensor="head", bits=weights.bits,
-                 rate=self.part.rate(weights), shards=self.tp, once=True, activation_bytes=(self.hidden + columns) * ACTIVATION_BYTES)  # fmt: skip
+        yield Op(
+            "last norm",
+            "vector",
+            1,
+            SAMPLED,
+            weights=self.hidden,
+            tensor="norm",
+            copies=self.tp,
+            once=True,
+            activation_bytes=2 * self.hidden * ACTIVATION_BYTES,
+        )
+        yield Op(
+            "head",
+            "gemm",
+            1,
+            SAMPLED,
+            flops=2 * self.hidden * columns,
+            weights=self.hidden * columns,
+            tensor="head",
+            bits=weights.bits,
+            rate=self.part.rate(weights),
+            shards=self.tp,
+            once=True,
+            activation_bytes=(self.hidden + columns) * ACTIVATION_BYTES,
+        )
         if self.tp > 1:
             gathered = Exchange("all-gather", self.tp, self.architecture.vocab * ACTIVATION_BYTES)
             yield Op("logits all-gather", "collective", 1, SAMPLED, exchange=gathered, copies=self.tp, once=True)

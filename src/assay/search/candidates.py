@@ -15,6 +15,7 @@ from assay.search.estimate import prompt_latency
 from assay.search.plant import Plant, build
 
 MOST_RANKS = 64  # no tensor-parallel group wider than this is tried unless asked for
+WIDER = 16  # nor one this many times wider than the narrowest that fits
 CHUNKS = (64, 128, 256, 512, 1024, 2048)  # prefill chunks tried on a resident pipeline, where a long chunk holds up every stage
 TYPICAL_PROMPT = 1024  # tokens of the prompt that the chunk is chosen for
 
@@ -40,7 +41,7 @@ def find(model: Model, chip: Chip, asked: Asked) -> Found:
 def smallest(model: Model, chip: Chip, engine: Engine, asked: Asked) -> Plant:
     """The deployment of the fewest chips that fits; raises CannotHold with the last reason when none does."""
     refusals: list[AssayError] = []
-    layouts = _resident(model, asked) if _is_resident(chip) else (*_kernels(model, chip, engine, asked), *_stages(chip, engine, asked))
+    layouts = _resident(model, asked) if chip.resident else (*_kernels(model, chip, engine, asked), *_stages(chip, engine, asked))
     for layout in sorted(layouts, key=lambda layout: (layout.tp or 1) * (layout.pp or 1)):
         try:
             return build(model, resolve(model, chip, engine, layout))
@@ -75,10 +76,13 @@ def _fitting(model: Model, chip: Chip, engine: Engine, asked: Asked, refusals: l
     if asked.parallelism_given:
         yield build(model, resolve(model, chip, engine, asked))
         return
-    if _is_resident(chip):
+    if chip.resident:
         yield from _pipelines(model, chip, engine, asked, refusals)
         return
-    single = [*_built(model, chip, engine, _kernels(model, chip, engine, asked), refusals)]
+    single: list[Plant] = []
+    for plant in _built(model, chip, engine, _kernels(model, chip, engine, asked), refusals):
+        if plant.part.tp <= WIDER * (single[0].part.tp if single else plant.part.tp):
+            single.append(plant)
     yield from single or list(_built(model, chip, engine, _stages(chip, engine, asked), refusals))[:2]
 
 
@@ -91,16 +95,15 @@ def _built(model: Model, chip: Chip, engine: Engine, layouts: Iterable[Asked], r
 
 
 def _pipelines(model: Model, chip: Chip, engine: Engine, asked: Asked, refusals: list[AssayError]) -> Iterator[Plant]:
-    """For each width of a stage the fewest stages that fit and, for more cache, up to twice as many."""
-    fewest: dict[int, int] = {}
+    """For each width of a stage the fewest stages that fit and, for more cache, the most up to twice as many."""
+    fitting: dict[int, list[Plant]] = {}
     for plant in _built(model, chip, engine, _resident(model, asked), refusals):
-        tp, pp = plant.part.tp, plant.part.pp
-        if pp <= 2 * fewest.setdefault(tp, pp):
+        fitting.setdefault(plant.part.tp, []).append(plant)
+    for plants in fitting.values():
+        fewest = plants[0]
+        roomiest = [plant for plant in plants if plant.part.pp <= 2 * fewest.part.pp][-1]
+        for plant in dict.fromkeys((fewest, roomiest)):
             yield plant if asked.token_budget else _chunked(plant)
-
-
-def _is_resident(chip: Chip) -> bool:
-    return chip.execution == "resident-pipeline"
 
 
 def _chunked(plant: Plant) -> Plant:

@@ -17,7 +17,7 @@ from assay.search.runs import LATENCIES, Run
 from assay.search.sizing import confirmed, least
 
 if TYPE_CHECKING:
-    import polars
+    import polars as pl
 
 Progress = Callable[[int, int, str], None]
 
@@ -181,13 +181,13 @@ class Comparison:
         lines = [f"{name}: {self.runs[index].summary()}" for name, index in self.best.items() if index is not None]
         return "\n".join(lines) or f"{self.model}: no chip meets the targets"
 
-    def frame(self) -> "polars.DataFrame":
+    def frame(self) -> "pl.DataFrame":
         """One row per candidate with its plain figures."""
-        import polars
+        import polars as pl
 
         rows = self.to_dict()["candidates"]
         plain = [{key: value for key, value in row.items() if not isinstance(value, dict | list)} for row in rows]
-        return polars.DataFrame(plain, infer_schema_length=None)
+        return pl.DataFrame(plain, infer_schema_length=None)
 
 
 def _entry(chip: Chip) -> dict[str, Any]:
@@ -198,6 +198,6 @@ def _entry(chip: Chip) -> dict[str, Any]:
 _FIGURES = (
     "chips", "engine", "deployment", "workload", "requests", "completed", "rejected", "judged", "stable", "duration", "wall_time",
     "output_tokens_per_second", "total_tokens_per_second", "requests_per_second", "goodput", "preemptions", "prefix_hit_rate", "kv_peak",
-    "joules_per_token", "power", "cost_per_million_tokens", "cost_split", "cost_basis", "cost_per_hour", "offer", "offer_tier", "bottleneck",
-    "error_band", "worth",
+    "joules_per_token", "power", "cost_per_million_tokens", "cost_split", "cost_basis", "cost_per_hour", "offer", "offer_tier",
+    "bottleneck", "error_band", "worth",
 )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from assay.metrics import Columns, Distribution
 
 if TYPE_CHECKING:
-    import polars
+    import polars as pl
 
 LATENCIES = ("ttft", "tpot", "itl", "e2e")
 
@@ -114,12 +114,12 @@ class Run:
         cost = "no offer" if self.price.blended is None else f"${self.price.blended:.3g} per million tokens"
         return f"{self.model} on {self.chips} x {self.chip}: {felt}, {self.output_tokens_per_second:.4g} output tokens/s, {cost}"
 
-    def frame(self) -> "polars.DataFrame":
+    def frame(self) -> "pl.DataFrame":
         """One row per request: arrival, first_token, finish (s), output, ttft, tpot, e2e; nan where it was not served."""
-        import polars
+        import polars as pl
 
         columns = self.columns
         if columns is None:
-            return polars.DataFrame()
+            return pl.DataFrame()
         names = ("arrival", "first_token", "finish", "output", "ttft", "tpot", "e2e")
-        return polars.DataFrame({name: getattr(columns, name) for name in names})
+        return pl.DataFrame({name: getattr(columns, name) for name in names})

@@ -42,11 +42,14 @@ class _Sequence:
 
 @dataclass
 class _Batch:
-    """What one step will do within a token budget: sequences that decode one token each, and prompts that get a chunk."""
+    """What one step will do within a token budget: sequences that decode one token each, and prompts that get a chunk.
+
+    A chunk is (sequence, tokens, whether it ends the prompt and samples).
+    """
 
     left: int
     decodes: list[_Sequence] = field(default_factory=list)
-    chunks: list[tuple[_Sequence, int]] = field(default_factory=list)
+    chunks: list[tuple[_Sequence, int, bool]] = field(default_factory=list)
 
     @property
     def empty(self) -> bool:
@@ -55,7 +58,7 @@ class _Batch:
     def add_chunk(self, sequence: _Sequence, chunk: int) -> None:
         """Give `chunk` tokens of the budget to a prompt; it samples when they are its last."""
         self.left -= chunk
-        self.chunks.append((sequence, chunk))
+        self.chunks.append((sequence, chunk, chunk == sequence.remaining))
 
     def add_decode(self, sequence: _Sequence) -> None:
         """Give one token of the budget to a sequence that decodes."""
@@ -100,13 +103,11 @@ class Replica:
 
     def _schedule(self) -> _Batch:
         batch = _Batch(min(self.policy.token_budget, self.times.most_tokens))
-        if self.policy.prefill_first:
-            self._continue(batch, prefills=True, decodes=False)
+        alone = self.policy.prefill_first  # prompts run before decodes go on; else chunks and decodes share a step
+        if self._continue(batch, prefills=True, decodes=not alone):
             self._admit(batch)
-            if batch.empty:
-                self._continue(batch, prefills=False, decodes=True)
-        elif self._continue(batch, prefills=True, decodes=True):
-            self._admit(batch)
+        if alone and batch.empty:
+            self._continue(batch, prefills=False, decodes=True)
         return batch
 
     def _continue(self, batch: _Batch, prefills: bool, decodes: bool) -> bool:
@@ -139,7 +140,8 @@ class Replica:
             if not self._grow(sequence, chunk):
                 self._drop_memory(sequence)
                 return
-            self.outcome.prefix_hit[sequence.index] += sequence.hit
+            if not self.outcome.preemptions[sequence.index]:
+                self.outcome.prefix_hit[sequence.index] = sequence.hit
             sequence.running = True
             self.running.append(self.waiting.popleft())
             batch.add_chunk(sequence, chunk)
@@ -149,7 +151,7 @@ class Replica:
 
         False when the needy sequence is itself the one that gives way, or none can.
         """
-        scheduled = {*map(id, batch.decodes), *(id(sequence) for sequence, _ in batch.chunks)}
+        scheduled = {*map(id, batch.decodes), *(id(sequence) for sequence, _, _ in batch.chunks)}
         for victim in reversed(self.running):
             if victim.flying or id(victim) in scheduled:
                 continue
@@ -212,26 +214,27 @@ class Replica:
         for sequence in batch.decodes:
             sequence.computed += 1
             sequence.flying = True
-        for sequence, chunk in batch.chunks:
+        for sequence, chunk, samples in batch.chunks:
             sequence.computed += chunk
-            sequence.flying = not sequence.remaining
+            sequence.flying = samples
             if sequence.blocks and self.policy.prefix_cache:
                 self._publish(sequence)
-        self.flights.append((self.now + (latency + spill), batch))
+        ahead = self.flights[-1][0] if self.flights else 0.0  # no step overtakes another in the pipeline
+        self.flights.append((max(self.now + (latency + spill), ahead), batch))
         self.now += interval + spill
 
     def _measure(self, batch: _Batch) -> Step:
         known = [sequence.known for sequence in batch.decodes]
         decode = [float(sum([min(context, reach) for context in known] if reach else known)) for reach in self.times.reaches]
-        sampled = len(known) + sum(chunk == sequence.remaining for sequence, chunk in batch.chunks)
-        tokens = len(known) + sum(chunk for _, chunk in batch.chunks)
+        sampled = len(known) + sum(samples for _, _, samples in batch.chunks)
+        tokens = len(known) + sum(chunk for _, chunk, _ in batch.chunks)
         return Step(MIXED if batch.chunks else DECODE, tokens, sampled, decode, *self._prefill_sums(batch, with_hits=True))
 
     def _prefill_sums(self, batch: _Batch, with_hits: bool) -> tuple[list[float], list[float]]:
         """P and R by reach; without hits, as if the tokens found in the prefix cache were not attended to."""
         reaches = self.times.reaches
         pairs, reread = [0.0] * len(reaches), [0.0] * len(reaches)
-        for sequence, chunk in batch.chunks:
+        for sequence, chunk, _ in batch.chunks:
             before = sequence.computed if with_hits else sequence.computed - sequence.hit
             for place, reach in enumerate(reaches):
                 pairs[place] += attended(before, chunk, reach)
@@ -265,8 +268,8 @@ class Replica:
             for sequence in batch.decodes:
                 self._count_gap(sequence, moment - sequence.last)
                 self._give_token(sequence, moment)
-            for sequence, _ in batch.chunks:
-                if sequence.flying:
+            for sequence, _, samples in batch.chunks:
+                if samples:
                     self._give_first(sequence, moment)
 
     def _give_first(self, sequence: _Sequence, moment: float) -> None:
@@ -293,8 +296,7 @@ class Replica:
         if gap != self.last_gap[0]:
             self.last_gap = gap, gap_bin(gap)
         self.gaps[self.last_gap[1]] += 1
-        if gap > sequence.largest_gap:
-            sequence.largest_gap = gap
+        sequence.largest_gap = max(sequence.largest_gap, gap)
 
     def _skip_to_next_event(self) -> bool:
         """Wait for the next landing or arrival; False when nothing will ever happen."""
