@@ -1,6 +1,8 @@
 """Assay tells what a chip is worth to those who serve a language model: latency, throughput, cost and power, with the error shown."""
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -53,3 +55,14 @@ def __getattr__(name: str) -> Any:
         if name in names:
             return getattr(import_module(module), name)
     raise AttributeError(f"module 'assay' has no attribute {name!r}")
+
+
+class _Door(ModuleType):
+    """Keeps public functions from being replaced by subpackages of the same name, which imports set as attributes."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in __all__ and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Door

@@ -122,6 +122,7 @@ def resolve(model: Model, chip: Chip, engine: Engine, asked: Asked) -> Part:
 
     Raises InputError naming the flag when the layout or a precision cannot be.
     """
+    check_asked(asked)
     _refuse_unfit_engine(engine, chip)
     weights, activations, kv, said = _precisions(model, chip, engine, asked)
     settings, defaults = _settings(engine, chip, asked)
@@ -131,6 +132,17 @@ def resolve(model: Model, chip: Chip, engine: Engine, asked: Asked) -> Part:
     part = Part(chip, engine, weights, activations, kv, **settings, **layout, assumptions=(*said, *defaults))
     check_layout(model, part)
     return part
+
+
+def check_asked(asked: Asked) -> None:
+    """Raise InputError naming the flag when a value is wrong on any chip: out of the range that a deployment file allows, or unknown."""
+    for name, value in ((name, value) for name, value in vars(asked).items() if value is not None):
+        try:
+            schema.check({"part": [{name: value}]}, "deployment", "")
+        except InputError as error:
+            raise InputError(f"--{name.replace('_', '-')}", "", error.problem, error.remedy) from None
+        if name in ("weights", "activations", "kv"):
+            precision(value, f"--{name}")
 
 
 def _refuse_unfit_engine(engine: Engine, chip: Chip) -> None:

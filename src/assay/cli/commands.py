@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from assay import __version__
 from assay._base.errors import AssayError
 from assay.cli import options
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="assay")
+@click.version_option(__version__)
 def cli() -> None:
     """What a chip is worth to those who serve a language model: latency, throughput, cost and power, with the error shown."""
 
@@ -114,7 +115,7 @@ def simulate(model: str, chip: str | None, json: bool, **flags: Any) -> None:
 @click.argument("model", required=False)
 @click.option("--chips", help="Chips to compare, by name or file, with commas between; all of the catalogue when left out.")
 @click.option("--scenario", type=click.Path(path_type=Path), help="A TOML file with [[traffic]]: model, workload, rate, slo.")
-@options.deployment
+@options.layout
 @options.workload
 @options.slo
 @options.offers
@@ -144,8 +145,9 @@ def compare(model: str | None, chips: str | None, scenario: Path | None, out: Pa
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exit 2 with one message on bad input, 130 when interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        cli.main(args=arguments, prog_name="assay", standalone_mode=False)
+        cli.main(args=given, prog_name="assay", standalone_mode=False, obj=given)
     except click.ClickException as error:
         error.show()
         sys.exit(2)

@@ -2,13 +2,15 @@
 
 import json
 import math
-import sys
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
+from assay import __version__
 from assay._base.errors import InputError
 from assay._base.schema import schema
 
@@ -26,6 +28,7 @@ LAYOUT = (
     "engine", "replicas", "tp", "pp", "ep", "dp", "weights", "activations", "kv", "max_num_seqs", "token_budget", "block_size",
     "kv_memory_fraction", "prefix_cache",
 )  # fmt: skip
+LENGTHS = ("isl", "osl", "spread", "shared_prefix")
 TRACE_ROWS = 2000  # of a trace, when nobody says how many: a run of seconds
 DRAWN_AT_ONCE = 256  # requests of fixed or uniform lengths, when nobody says how many
 _TYPES: dict[str, Any] = {"integer": click.INT, "number": click.FLOAT, "text": click.STRING}
@@ -53,8 +56,9 @@ def _layout_option(name: str) -> Callable[[Any], Any]:
     return click.option(flag, name, type=_TYPES[field.type], help=f"{field.description}{unit}.")
 
 
+layout = _together(*(_layout_option(name) for name in LAYOUT))
 deployment = _together(
-    *(_layout_option(name) for name in LAYOUT),
+    layout,
     click.option("--deployment", "deployment_file", type=click.Path(path_type=Path), help="A TOML file with the deployment instead."),
 )
 workload = _together(
@@ -108,16 +112,24 @@ def drawn(flags: Mapping[str, Any]) -> "Workload":
 
     load = {"rate": flags["rate"], "concurrency": flags["concurrency"], "seed": flags["seed"]}
     if flags["workload"]:
-        if flags["isl"] is not None or flags["osl"] is not None:
-            raise InputError("--workload", "", "given together with --isl or --osl", "Give one or the other")
+        refuse_beside("--workload", LENGTHS, "They draw lengths; the workload has its own")
         whole = Workload.load(flags["workload"], requests=flags["requests"], **load)
-        return whole if flags["requests"] else _cut(whole)
+        return _cut(whole) if flags["requests"] is None else whole
     if flags["isl"] is None or flags["osl"] is None:
         raise InputError("--workload", "", "is missing", "Give a workload (see `assay workloads`), or --isl and --osl")
-    count = flags["requests"] or (TRACE_ROWS if flags["rate"] else max(DRAWN_AT_ONCE, 10 * (flags["concurrency"] or 0)))
+    count = flags["requests"]
+    if count is None:
+        count = TRACE_ROWS if flags["rate"] else max(DRAWN_AT_ONCE, 10 * (flags["concurrency"] or 0))
     return Workload.draw(
         flags["isl"], flags["osl"], requests=count, spread=_spread(flags["spread"]), shared_prefix=flags["shared_prefix"], **load
     )
+
+
+def refuse_beside(flag: str, others: Iterable[str], remedy: str) -> None:
+    """InputError when one of `others` stands on the command line together with `flag`: nothing given is ignored."""
+    for name in others:
+        if click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise InputError(flag, "", f"given together with --{name.replace('_', '-')}", remedy)
 
 
 def _cut(whole: "Workload") -> "Workload":
@@ -155,9 +167,7 @@ def prices(flags: Mapping[str, Any]) -> "Prices":
 
 def headed(result: Mapping[str, Any], seed: int | None) -> dict[str, Any]:
     """A result with what every JSON says: version, seed, command and assumptions."""
-    from assay import __version__
-
-    command = " ".join(["assay", *sys.argv[1:]])
+    command = shlex.join(["assay", *click.get_current_context().obj])
     return {"assay_version": __version__, "seed": seed, "command": command, "assumptions": [], **result}
 
 

@@ -1,12 +1,13 @@
 """What `compare` is asked: one question from flags, or several from a scenario file; and their answers, with progress."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -21,6 +22,11 @@ from assay.models import Model
 from assay.search.comparison import Comparison, Work
 from assay.slo import Slo
 from assay.workloads import Workload
+
+Named = TypeVar("Named")
+
+_TOLD_BY_SCENARIO = ("workload", *options.LENGTHS, "rate", "concurrency", "requests", "seed", "ttft", "tpot", "e2e", "percentile")
+_IN_FILE = "Say it in the scenario's [[traffic]]"
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,9 @@ def read(model: str | None, chips: str | None, scenario: Path | None, flags: Map
         if model is None:
             raise InputError("MODEL", "", "is missing", "Give a catalogue name (see `assay models`), a config.json, or --scenario")
         return [Asking(Model.load(model), _chips(chips), options.drawn(flags), options.targets(flags), flags["seed"])]
-    if model is not None or flags["workload"]:
-        raise InputError("--scenario", "", "given together with MODEL or --workload", "Say them in the scenario's [[traffic]]")
+    if model is not None:
+        raise InputError("--scenario", "", "given together with MODEL", _IN_FILE)
+    options.refuse_beside("--scenario", _TOLD_BY_SCENARIO, _IN_FILE)
     return _scenario(scenario, chips)
 
 
@@ -54,16 +61,30 @@ def _chips(names: str | None) -> tuple[Chip, ...]:
 
 def _scenario(path: Path, chips: str | None) -> list[Asking]:
     document = read_toml(path, "scenario")
-    listed = ",".join(_beside(path, name) for name in document.get("chips", ())) or None
-    found = _chips(chips or listed)
-    return [_traffic(path, row, found) for row in document["traffic"]]
+    if not document["traffic"]:
+        raise InputError(path, "traffic", "is empty", "Add at least one [[traffic]] with model and workload")
+    listed = document.get("chips", ())
+    found = _chips(chips) if chips or not listed else tuple(_named(Chip.load, name, path, "chips") for name in dict.fromkeys(listed))
+    return [_traffic(path, f"traffic[{i}]", row, found) for i, row in enumerate(document["traffic"])]
 
 
-def _traffic(path: Path, row: Mapping[str, Any], chips: tuple[Chip, ...]) -> Asking:
+def _traffic(path: Path, place: str, row: Mapping[str, Any], chips: tuple[Chip, ...]) -> Asking:
     seed = row.get("seed", 0)
     rate = row["rate"] * row.get("weight", 1.0) if "rate" in row else None
-    workload = Workload.load(_beside(path, row["workload"]), requests=row.get("requests"), rate=rate, seed=seed)
-    return Asking(Model.load(_beside(path, row["model"])), chips, workload, Slo(**row.get("slo", {})), seed)
+    load = partial(Workload.load, requests=row.get("requests"), rate=rate, seed=seed)
+    workload = _named(load, row["workload"], path, f"{place}.workload")
+    model = _named(Model.load, row["model"], path, f"{place}.model")
+    return Asking(model, chips, workload, Slo(**row.get("slo", {})), seed)
+
+
+def _named(load: Callable[[str], Named], name: str, path: Path, place: str) -> Named:
+    """What a scenario names; where no catalogue knows it, InputError says at which place of the scenario it stands."""
+    try:
+        return load(_beside(path, name))
+    except InputError as error:
+        if error.file != name:
+            raise
+        raise InputError(path, place, f"{name!r}: {error.problem}", error.remedy) from None
 
 
 def _beside(path: Path, name: str) -> str:

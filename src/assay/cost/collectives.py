@@ -37,7 +37,8 @@ def byte_seconds(exchange: Exchange, chip: Chip, constants: Constants) -> float:
     link = scope(chip, exchange.group)
     bandwidth = link.bandwidth.value
     if link.per_peer:
-        bandwidth = min(bandwidth, link.per_peer.value * (exchange.group - 1))
+        peers = 1 if exchange.pattern == "send" else exchange.group - 1
+        bandwidth = min(bandwidth, link.per_peer.value * peers)
     return sent_bytes(exchange) / (bandwidth * constants.collective["bandwidth_share"])
 
 

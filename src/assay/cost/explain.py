@@ -84,7 +84,7 @@ def _time(op: Op, machine: Machine, load: Load, kind: int) -> OpTime:
         "compute": compute + attention_compute,
         "memory": memory + attention_memory,
         "network": float(network_seconds(op, machine, units)[0]),
-        "latency": latency_seconds(op, machine, kind) if units[0] else 0.0,
+        "latency": latency_seconds(op, machine, DECODE if op.driver == SAMPLED else kind) if units[0] else 0.0,
     }
     moved += float(weights_read(op, units)[0]) + op.activation_bytes * float(units[0])
     moved += sent_bytes(op.exchange) * float(units[0]) if op.exchange else 0.0

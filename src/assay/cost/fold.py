@@ -40,7 +40,8 @@ def fold(model: Model, part: Part) -> tuple[StepTime, Machine]:
     machine = assemble(model, part, ops)
     reaches = tuple(sorted({op.reach.window for op in ops if op.reach}))
     depth, stages = model.architecture.depth, part.pp
-    sizes = _Sizes(np.arange(max(part.token_budget, part.max_num_seqs) + 1.0), np.arange(part.max_num_seqs + 1.0), reaches)
+    sequences = part.max_num_seqs * part.dp
+    sizes = _Sizes(np.arange(max(part.token_budget, sequences) + 1.0), np.arange(sequences + 1.0), reaches)
     interval, latency, joules = _Sum(sizes), _Sum(sizes), _Sum(sizes)
     power = energy(part.chip)
     for op in ops:
@@ -48,11 +49,11 @@ def fold(model: Model, part: Part) -> tuple[StepTime, Machine]:
         _add_joules(op, machine, power, joules, part.tp)
     for total in (interval, latency):
         _add_host(total, part, machine.constants)
-    residency = machine.residency
-    spill = residency.spill_second / machine.constants.bandwidth_share["kv"] / part.chips
+    residency, share = machine.residency, stage_share(depth, stages) / part.dp  # of the replica's cache, on a rank of the fullest stage
+    spill = residency.spill_second / machine.constants.bandwidth_share["kv"] * share
     return StepTime(
         interval.curve(), latency.curve(), joules.curve(), power.idle_watts * part.chips, reaches, stages,
-        residency.spill_after * part.chips, spill,
+        residency.spill_after / share, spill,
     ), machine  # fmt: skip
 
 

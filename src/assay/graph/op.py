@@ -35,7 +35,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Exchange:
-    """A collective: `pattern` (all-reduce, all-gather, all-to-all, send) over `group` ranks.
+    """A collective: `pattern` (all-reduce, all-gather, all-to-all, send) over `group` ranks; a send joins two of them.
 
     `bytes` is per driver unit: for all-reduce and all-gather the size of the whole result, for all-to-all and send what one rank
     sends.

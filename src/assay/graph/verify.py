@@ -1,11 +1,13 @@
 """A specification of lowered graphs that runs: raises GraphError on the first op or sum that is not as it must be."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 
 from assay.deployments import Part
 from assay.graph.op import Op
 from assay.models import Model
+from assay.models.shapes import Attention, GroupedAttention
 
 KINDS = ("gather", "gemm", "experts", "attention", "vector", "collective")
 
@@ -21,11 +23,13 @@ def verify(model: Model, part: Part, ops: Iterable[Op]) -> None:
     - Parameters of all ops, over their shards and less declared replication = parameters of the model, class by class.
     - FLOPs of each projection on one token = 2 x its parameters x the share of tokens its ranks see.
     - Bytes of a tensor = parameters x width, scales included.
+    - Each layer attends once within its reach; a sparse one's indexer once to the start.
     """
     ops = tuple(ops)
     for op in ops:
         _verify_op(op, part)
     _verify_parameters(model, ops)
+    _verify_attention(model, ops)
 
 
 def _verify_op(op: Op, part: Part) -> None:
@@ -53,6 +57,23 @@ def _verify_parameters(model: Model, ops: Iterable[Op]) -> None:
     expected = {kind: float(part.total) for kind, part in model.architecture.weights().items() if part.total}
     if found.keys() != expected.keys() or not all(math.isclose(found[kind], expected[kind], rel_tol=1e-9) for kind in expected):
         raise GraphError(f"{model.name}: parameters of the ops {found} are not those of the model {expected}")
+
+
+def _verify_attention(model: Model, ops: Iterable[Op]) -> None:
+    found, expected = Counter[int](), Counter[int]()
+    for op in ops:
+        if op.reach:
+            found[op.reach.window] += op.count
+    for group in model.architecture.layers:
+        expected.update(dict.fromkeys(_reaches(group.attention), group.count))
+    if found != expected:
+        raise GraphError(f"{model.name}: attention layers by reach {dict(found)} are not those of the model {dict(expected)}")
+
+
+def _reaches(attention: Attention) -> tuple[int, ...]:
+    if isinstance(attention, GroupedAttention):
+        return (attention.window,)
+    return (0, attention.index.top_k) if attention.index else (0,)
 
 
 def _demand(holds: bool, op: Op, problem: str) -> None:

@@ -63,11 +63,22 @@ def _frontier_line(points: list[tuple[Standing, tuple[float, float, bool]]]) -> 
     best: list[tuple[float, float, str]] = []
     for standing, (x, y, _) in sorted(points, key=lambda item: item[1], reverse=True):
         if not best or y > best[-1][1]:
-            best.append((x, y, "\u2002" + html.escape(standing.title)))
-    named = [title if title not in [row[2] for row in best[i + 1 :]] else "" for i, (_, _, title) in enumerate(best)]
+            best.append((x, y, "\u2002" + html.escape(standing.title) + "\u2002"))
     line = {"type": "scatter", "mode": "lines+text", "name": "frontier", "x": [row[0] for row in best], "y": [row[1] for row in best]}
-    words = {"text": named, "textposition": "top right", "cliponaxis": False, "hoverinfo": "skip"}
+    sides = ["top left" if x > best[0][0] / 3 else "top right" for x, _, _ in best]
+    words = {"text": _names(best), "textposition": sides, "cliponaxis": False, "hoverinfo": "skip"}
     return line | words | {"line": {"color": NEUTRAL, "width": 2}}
+
+
+def _names(best: list[tuple[float, float, str]]) -> list[str]:
+    """Each chip's name once along the line, and none where it would stand on another."""
+    shown: list[tuple[float, float, str]] = []
+    names = []
+    for x, y, title in best:
+        crowded = any(title == other or (abs(log10(x / u)) < 0.6 and abs(log10(y / v)) < 0.15) for u, v, other in shown)
+        names.append("" if crowded else title)
+        shown += [] if crowded else [(x, y, title)]
+    return names
 
 
 def _cloud(standing: Standing, style: Style, feasible: bool, mine: list[tuple[Record, tuple[float, float, bool]]]) -> dict[str, Any]:

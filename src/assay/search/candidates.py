@@ -7,7 +7,7 @@ from math import ceil
 from assay._base.errors import AssayError, CannotHold
 from assay._base.precisions import precisions
 from assay.chips import Chip
-from assay.deployments import Asked, resolve
+from assay.deployments import Asked, check_asked, resolve
 from assay.engines import Engine, for_family
 from assay.models import Model
 from assay.models.shapes import ExpertsFfn, LatentAttention
@@ -29,7 +29,11 @@ class Found:
 
 
 def find(model: Model, chip: Chip, asked: Asked) -> Found:
-    """Every deployment of one replica that fits, within what was asked; equal ones under one engine count once."""
+    """Every deployment of one replica that fits, within what was asked; equal ones under one engine count once.
+
+    Raises InputError on a value that is wrong on any chip.
+    """
+    check_asked(asked)
     plants: list[Plant] = []
     refusals: list[AssayError] = []
     for engine in _engines(chip, asked):
@@ -74,7 +78,7 @@ def _weights(model: Model, chip: Chip, engine: Engine, asked: Asked) -> tuple[st
 
 def _fitting(model: Model, chip: Chip, engine: Engine, asked: Asked, refusals: list[AssayError]) -> Iterator[Plant]:
     if asked.parallelism_given:
-        yield build(model, resolve(model, chip, engine, asked))
+        yield from _built(model, chip, engine, (asked,), refusals)
         return
     if chip.resident:
         yield from _pipelines(model, chip, engine, asked, refusals)

@@ -51,15 +51,17 @@ def confirm(case: Case, run: Run) -> Run:
 
 
 def sized(cases: Sequence[Case], work: Work) -> tuple[list[Run], bool]:
-    """Size every case, then run each chip's cheapest and fastest again at full length.
+    """Size every case, then run each chip's cheapest and fastest again at full length, until the cheapest and fastest are such runs.
 
     Returns the runs and whether all were done: Ctrl-C ends the work and keeps what is finished.
     """
     runs: dict[int, Run] = {}
+    checked: set[int] = set()
     try:
         _gather(runs, [(index, size, (case,)) for index, case in enumerate(cases)], cases, work)
-        best = _leaders(runs)
-        _gather(runs, [(index, confirm, (cases[index], runs[index])) for index in best], cases, work)
+        while best := [index for index in _leaders(runs) if index not in checked]:
+            _gather(runs, [(index, confirm, (cases[index], runs[index])) for index in best], cases, work)
+            checked.update(best)
     except KeyboardInterrupt:
         return [runs[index] for index in sorted(runs)], False
     return [runs[index] for index in sorted(runs)], True

@@ -31,9 +31,7 @@ def _used(chip: Chip) -> dict[str, Fact[float]]:
 def bands(part: Part, label: Evidence) -> dict[str, tuple[float, float]]:
     """90 % bands as factors on each metric, by way of execution and label; that of cost and energy follows throughput's."""
     table = _table()[part.chip.execution][label.label]
-    found: dict[str, tuple[float, float]] = {}
-    for metric, fact in table.items():
-        found[metric] = (float(fact.low or fact.value), float(fact.high or fact.value))
+    found = {metric: (float(fact.low or fact.value), float(fact.high or fact.value)) for metric, fact in table.items()}
     low, high = found["output_tokens_per_second"]
     return {**found, "cost_per_million_tokens": (1 / high, 1 / low), "joules_per_token": (1 / high, 1 / low)}
 

@@ -30,7 +30,10 @@ class Plant:
 
 
 def build(model: Model, part: Part) -> Plant:
-    """Fold a part into step times and a policy; raises CannotHold when it does not fit its chips."""
+    """Fold a part into step times and a policy; raises CannotHold when it does not fit its chips.
+
+    Engines give their sequence limit to each attention rank.
+    """
     ops = lower(model, part)
     times, machine = fold(model, part)
     kv = kv_bytes_per_token(ops, part)
@@ -43,6 +46,7 @@ def build(model: Model, part: Part) -> Plant:
         prefill_first=part.engine.defaults_on(part.chip.family).prefill.value == "first",
         prefix_cache=part.prefix_cache,
         max_context=model.architecture.max_context,
+        admission_delay=machine.constants.host["request"],
     )
     if policy.footprint(1) > policy.kv_capacity:
         raise CannotHold(f"--tp {part.tp} --pp {part.pp} on {part.chip.name}: no room for one block of KV cache. Use more chips.")

@@ -46,7 +46,7 @@ def least(plant: Plant, question: Question, market: Market) -> Run:
         if bound is not None and bound - too_few <= max(1, bound // 50):
             return run if run is enough or enough is None else enough
         replicas = _next(replicas, too_few, bound)
-        if replicas > most or (not offered and not question.workload.concurrency and replicas > question.workload.requests):
+        if replicas > most or (not offered and replicas > (question.workload.concurrency or question.workload.requests)):
             break
     return enough or run
 

@@ -9,7 +9,8 @@ class Policy:
 
     `kv_capacity` is in bytes; a sequence of `context` tokens takes, for each (reach, bytes) of `kv_bytes`, bytes x min(context, reach)
     tokens rounded up to `block_size` (reach 0: the whole context). With `prefill_first` waiting prompts run before decodes go on;
-    else chunks and decodes share a step. Requests longer than `max_context` are rejected.
+    else chunks and decodes share a step. Requests longer than `max_context` are rejected. A request reaches the scheduler
+    `admission_delay` seconds after it was sent.
     """
 
     token_budget: int
@@ -20,6 +21,7 @@ class Policy:
     prefill_first: bool = False
     prefix_cache: bool = False
     max_context: int = 2**62
+    admission_delay: float = 0.0
 
     def footprint(self, context: int) -> float:
         """Bytes of cache that a sequence of `context` tokens takes alone."""

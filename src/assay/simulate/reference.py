@@ -312,18 +312,22 @@ class Replica:
         count, users = self.workload.requests, self.workload.concurrency
         self.later = deque(range(min(users, count), count)) if users else deque[int]()
         first = range(min(users, count)) if users else range(count)
-        times = [0.0] * count if users else self.workload.arrival.tolist()
-        self.arrivals = [(times[index], index) for index in first]
+        if users:
+            self.outcome.arrival[:] = 0.0
+        times = self.outcome.arrival.tolist()
+        delay = self.policy.admission_delay
+        self.arrivals = [(times[index] + delay, index) for index in first]
         heapq.heapify(self.arrivals)
 
     def _next_of_user(self, moment: float) -> None:
         if self.later:
-            heapq.heappush(self.arrivals, (moment, self.later.popleft()))
+            index = self.later.popleft()
+            self.outcome.arrival[index] = moment
+            heapq.heappush(self.arrivals, (moment + self.policy.admission_delay, index))
 
     def _receive(self) -> None:
         while self.arrivals and self.arrivals[0][0] <= self.now:
             moment, index = heapq.heappop(self.arrivals)
-            self.outcome.arrival[index] = moment
             sequence = self._sequence(index)
             if self._fits(sequence):
                 self.waiting.append(sequence)
@@ -339,8 +343,8 @@ class Replica:
 
     def _fits(self, sequence: _Sequence) -> bool:
         """Whether the request could run alone: a longer one is rejected when it arrives."""
-        longest = sequence.known + sequence.output
-        return longest <= self.policy.max_context and self.policy.footprint(longest) <= self.policy.kv_capacity
+        longest = sequence.known + sequence.output  # its last token is never put into the cache
+        return longest <= self.policy.max_context and self.policy.footprint(longest - 1) <= self.policy.kv_capacity
 
 
 def attended(before: int, chunk: int, reach: int) -> float:

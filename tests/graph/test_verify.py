@@ -1,0 +1,247 @@
+"""The laws of lowered graphs hold for every model under every layout that divides it, and a graph that breaks one is refused."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from assay._base.catalogue import names
+from assay._base.errors import InputError
+from assay._base.precisions import precisions
+from assay.chips import Chip
+from assay.deployments import Asked, Part, check_layout, resolve
+from assay.engines import Engine
+from assay.graph import lower
+from assay.graph.op import Exchange, Op
+from assay.graph.verify import GraphError, verify
+from assay.models import Model
+from assay.models.shapes import ExpertsFfn, GroupedAttention
+
+MODELS = sorted(names("models"))
+WIDEST = 64
+FORMATS = ("bf16", "fp16", "fp8", "int8", "nvfp4", "mxfp4", "int4")
+
+each_model = pytest.mark.parametrize("name", MODELS)
+
+
+def part_of(model: Model, **asked: object) -> Part:
+    """A part on a chip that has all rates."""
+    return resolve(model, Chip.load("b200-sxm"), Engine.load("generic"), Asked(**asked))
+
+
+def layouts(model: Model) -> Iterator[Part]:
+    """Every tp up to 64 with every dp and ep that divides it, in one, three and as many stages as layers, where the model divides."""
+    base = part_of(model)
+    for tp in range(1, WIDEST + 1):
+        divisors = [ranks for ranks in range(1, tp + 1) if tp % ranks == 0]
+        for dp, ep, pp in ((dp, ep, pp) for dp in divisors for ep in divisors for pp in (1, 3, model.layers)):
+            part = replace(base, tp=tp, dp=dp, ep=ep, pp=pp)
+            try:
+                check_layout(model, part)
+            except InputError:
+                continue
+            yield part
+
+
+@each_model
+def test_every_layout_that_divides_is_lawful(name: str) -> None:
+    """TP, EP, DP and PP that divide a model give a graph that keeps every law."""
+    model = Model.load(name)
+    seen = 0
+    for part in layouts(model):
+        verify(model, part, lower(model, part))
+        seen += 1
+    assert seen > 100
+
+
+@each_model
+def test_layouts_beyond_powers_of_two_are_among_them(name: str) -> None:
+    """The sweep has the widths that engines use, and odd ones where heads and experts divide by them."""
+    widths = {part.tp for part in layouts(Model.load(name))}
+    assert {1, 2, 4, 8} <= widths
+    assert name not in ("gpt-oss-120b", "qwen3-32b") or widths - {1, 2, 4, 8, 16, 32, 64}
+
+
+@each_model
+@pytest.mark.parametrize("weights", FORMATS)
+def test_conversions_are_lawful(name: str, weights: str) -> None:
+    """Weights converted to another format keep every law, alone and sharded."""
+    model = Model.load(name)
+    for tp, ep, pp in ((1, 1, 1), (8, 1, 1), (8, 8, 1), (4, 2, 2)):
+        part = part_of(model, weights=weights, tp=tp, ep=ep, pp=pp)
+        verify(model, part, lower(model, part))
+
+
+def stored_bytes(ops: tuple[Op, ...]) -> float:
+    """Bytes of all weights, each counted once however many ranks hold a copy."""
+    return sum(op.count * (op.weights * op.shards - op.replicated) * op.bits / 8 for op in ops)
+
+
+@each_model
+def test_bytes_are_those_of_the_checkpoint(name: str) -> None:
+    """In the checkpoint's own format the ops hold exactly its bytes, scales included, under any layout."""
+    model = Model.load(name)
+    for tp, dp, ep in ((1, 1, 1), (8, 1, 8), (8, 8, 8), (8, 2, 1)):
+        ops = lower(model, part_of(model, tp=tp, dp=dp, ep=ep))
+        assert stored_bytes(ops) == pytest.approx(model.weight_bytes, rel=1e-9)
+
+
+@each_model
+@pytest.mark.parametrize("weights", ["fp8", "int8", "nvfp4"])
+def test_converted_bytes_follow_the_format(name: str, weights: str) -> None:
+    """A conversion stores the classes that its format quantises in its width, scales included, and the rest in 16 bit."""
+    model, narrow = Model.load(name), precisions()[weights]
+    classes = model.architecture.weights().values()
+    quantised = model.architecture.quantised if weights == model.architecture.precision else narrow.quantises
+    expected = sum(part.total * (narrow.bits if part.kind in quantised else 16) / 8 for part in classes)
+    assert stored_bytes(lower(model, part_of(model, weights=weights, tp=8))) == pytest.approx(expected, rel=1e-9)
+
+
+@each_model
+def test_flops_are_two_per_active_parameter(name: str) -> None:
+    """On one chip a token costs two FLOPs per parameter that works on it; look-ups and norms have none."""
+    model = Model.load(name)
+    active = {kind: part.active for kind, part in model.architecture.weights().items()}
+    ops = lower(model, part_of(model))
+    expected = 2 * (sum(active.values()) - active.get("embedding", 0) - active["norm"] - biases(model))
+    assert sum(op.count * op.flops for op in ops) == pytest.approx(expected, rel=1e-9)
+
+
+def biases(model: Model) -> float:
+    """Active bias parameters of experts, which are added and not multiplied."""
+    groups = [group for group in model.architecture.layers if isinstance(group.ffn, ExpertsFfn) and group.ffn.bias]
+    return sum(group.count * group.ffn.active * (2 * group.ffn.width + model.architecture.hidden) for group in groups)
+
+
+@each_model
+def test_ranks_share_the_cache_and_declare_its_copies(name: str) -> None:
+    """All ranks together cache a token once: KV heads are copied only where there are fewer than ranks, latents on every rank."""
+    model = Model.load(name)
+    for tp, dp in ((1, 1), (4, 1), (16, 1), (16, 4), (8, 8)):
+        part = part_of(model, tp=tp, dp=dp, kv="bf16")
+        cached = sum(op.count * op.reach.cache_bytes for op in lower(model, part) if op.reach and op.name != "index")
+        expected = 0.0
+        for group in model.architecture.layers:
+            attention, ranks = group.attention, tp // dp
+            if isinstance(attention, GroupedAttention):
+                expected += group.count * 2 * max(attention.kv_heads, ranks) * attention.head_dim * 2
+            else:
+                expected += group.count * (attention.kv_rank + attention.rope_dim) * 2 * ranks
+        assert cached * tp == pytest.approx(expected)
+
+
+@each_model
+def test_every_layer_attends_within_its_reach(name: str) -> None:
+    """Attention runs once in each layer, as far back as the layer looks."""
+    model = Model.load(name)
+    attending = [op for op in lower(model, part_of(model)) if op.reach and op.name != "index"]
+    assert sum(op.count for op in attending) == model.layers
+    for group in model.architecture.layers:
+        index = getattr(group.attention, "index", None)
+        reach = index.top_k if index else getattr(group.attention, "window", 0)
+        assert reach in {op.reach.window for op in attending}
+
+
+@each_model
+def test_partial_sums_are_exchanged(name: str) -> None:
+    """Where ranks share a layer, each of its two halves ends in a collective that sums over them; one rank needs none."""
+    model = Model.load(name)
+    assert not [op for op in lower(model, part_of(model)) if op.exchange]
+    for tp, dp in ((8, 1), (8, 2), (8, 8)):
+        ops = lower(model, part_of(model, tp=tp, dp=dp))
+        sums = [op for op in ops if op.exchange and op.exchange.pattern in ("all-reduce", "reduce-scatter") and not op.once]
+        assert sum(op.count for op in sums) == model.layers * (2 if tp > dp else 1)
+
+
+# Graphs that break a law.
+
+BROKEN = ["llama-3.1-8b", "gpt-oss-120b", "deepseek-v3.2"]
+
+
+@pytest.fixture(params=BROKEN)
+def lowered(request: pytest.FixtureRequest) -> tuple[Model, Part, tuple[Op, ...]]:
+    """A model, a part that shards it, and its lawful graph."""
+    model = Model.load(request.param)
+    part = part_of(model, tp=4, dp=2, ep=2, pp=2)
+    return model, part, lower(model, part)
+
+
+def changed(ops: tuple[Op, ...], place: int, **changes: object) -> tuple[Op, ...]:
+    """The same ops with one changed."""
+    return (*ops[:place], replace(ops[place], **changes), *ops[place + 1 :])
+
+
+def places(ops: tuple[Op, ...], *kinds: str) -> list[int]:
+    """Where ops with weights are, of these kinds or of any."""
+    return [i for i, op in enumerate(ops) if op.weights and (not kinds or op.kind in kinds)]
+
+
+def test_a_dropped_op_is_found(lowered: tuple[Model, Part, tuple[Op, ...]]) -> None:
+    """Without any one of the ops that hold weights or attend, the graph is not the model's."""
+    model, part, ops = lowered
+    for place in [*places(ops), *(i for i, op in enumerate(ops) if op.reach)]:
+        with pytest.raises(GraphError, match="parameters of the ops|attention layers"):
+            verify(model, part, ops[:place] + ops[place + 1 :])
+
+
+def test_a_repeated_op_is_found(lowered: tuple[Model, Part, tuple[Op, ...]]) -> None:
+    """Nor is it with one of them twice."""
+    model, part, ops = lowered
+    for place in [*places(ops), *(i for i, op in enumerate(ops) if op.reach)]:
+        with pytest.raises(GraphError):
+            verify(model, part, (*ops, ops[place]))
+
+
+def test_doubled_weights_are_found(lowered: tuple[Model, Part, tuple[Op, ...]]) -> None:
+    """Weights that double, even with their FLOPs, break the count of parameters."""
+    model, part, ops = lowered
+    for place in places(ops):
+        with pytest.raises(GraphError):
+            verify(model, part, changed(ops, place, weights=2 * ops[place].weights, flops=2 * ops[place].flops))
+
+
+def test_moved_weights_are_found(lowered: tuple[Model, Part, tuple[Op, ...]]) -> None:
+    """Weights that change their tensor class are missed there."""
+    model, part, ops = lowered
+    for place in places(ops):
+        other = "head" if ops[place].tensor != "head" else "linear"
+        with pytest.raises(GraphError):
+            verify(model, part, changed(ops, place, tensor=other))
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.5, 1.1, 2.0])
+def test_changed_flops_are_found(lowered: tuple[Model, Part, tuple[Op, ...]], factor: float) -> None:
+    """FLOPs of a projection that are not two per parameter are refused."""
+    model, part, ops = lowered
+    for place in places(ops, "gemm", "experts"):
+        with pytest.raises(GraphError, match="FLOPs for"):
+            verify(model, part, changed(ops, place, flops=factor * ops[place].flops))
+
+
+def test_a_collective_of_one_is_found(lowered: tuple[Model, Part, tuple[Op, ...]]) -> None:
+    """A collective in a group of one is refused."""
+    model, part, ops = lowered
+    for place in [i for i, op in enumerate(ops) if op.exchange]:
+        with pytest.raises(GraphError, match="group of one"):
+            verify(model, part, changed(ops, place, exchange=replace(ops[place].exchange, group=1)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"kind": "magic"}, "unknown kind"),
+        ({"flops": float("nan")}, "amounts"),
+        ({"weights": -1.0}, "amounts"),
+        ({"activation_bytes": float("inf")}, "amounts"),
+        ({"count": 0}, "count 0"),
+        ({"shards": 3}, "shards"),
+        ({"exchange": Exchange("all-reduce", 2, 1.0)}, "exchange and kind"),
+    ],
+)
+def test_an_op_that_cannot_be_is_found(lowered: tuple[Model, Part, tuple[Op, ...]], changes: dict[str, object], problem: str) -> None:
+    """Kinds, amounts, counts and shards that cannot be are refused, and the message names the op."""
+    model, part, ops = lowered
+    place = next(i for i, op in enumerate(ops) if op.kind == "gemm")
+    with pytest.raises(GraphError, match=problem) as caught:
+        verify(model, part, changed(ops, place, **changes))
+    assert f"op {ops[place].name}" in str(caught.value)

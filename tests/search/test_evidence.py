@@ -1,0 +1,65 @@
+"""How far predictions can be trusted."""
+
+from dataclasses import replace
+
+import pytest
+
+from assay._base.catalogue import names
+from assay._base.facts import Fact
+from assay.chips import Chip, Power
+from assay.deployments import Asked, resolve
+from assay.engines import Engine
+from assay.models import Model
+from assay.search.evidence import bands, evidence_of
+
+CHIPS = sorted(names("chips"))
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_every_chip_says_what_is_known(name: str) -> None:
+    """The label is one of three, and the reason names the chip and each specification that its file lacks."""
+    chip = Chip.load(name)
+    found = evidence_of(chip)
+    assert found.label in ("measured", "calibrated", "spec-only")
+    assert name in found.why
+    assert all(lacking in found.why for lacking in chip.missing)
+    assert found.to_dict() == {"label": found.label, "why": found.why}
+
+
+def test_what_is_weakly_sourced_is_named() -> None:
+    """Facts of confidence C and D that a prediction uses are named; those of A and B are not."""
+    chip = Chip.load("h100-sxm")
+    rates = {"bf16": Fact(1e15, confidence="D"), "fp8": Fact(2e15, confidence="A")}
+    why = evidence_of(replace(chip, peak=rates)).why
+    assert "weakly sourced: peak.bf16" in why
+    assert "peak.fp8" not in why
+
+
+def test_what_the_file_lacks_is_named() -> None:
+    """A chip without power or links says so."""
+    bare = replace(Chip.load("h100-sxm"), power=Power(), links=())
+    assert "lacks power.tdp, power.idle, power.all_in, link" in evidence_of(bare).why
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_bands_hold_the_prediction(name: str) -> None:
+    """Each band is a pair of factors around one; cost and energy fall as throughput rises."""
+    chip = Chip.load(name)
+    model = Model.load("llama-3.1-8b")
+    part = resolve(model, chip, Engine.load("generic"), Asked())
+    found = bands(part, evidence_of(chip))
+    assert {"output_tokens_per_second", "cost_per_million_tokens", "joules_per_token"} <= found.keys()
+    assert all(0 < low <= 1 <= high for low, high in found.values())
+    low, high = found["output_tokens_per_second"]
+    assert found["cost_per_million_tokens"] == found["joules_per_token"] == (1 / high, 1 / low)
+
+
+def test_a_resident_pipeline_is_known_less_well() -> None:
+    """No kernel times of such machines are public, so the band is at least as wide."""
+    model, engine = Model.load("llama-3.1-8b"), Engine.load("generic")
+    widths = []
+    for name in ("h100-sxm", "groq-lpu-v1"):
+        chip = Chip.load(name)
+        low, high = bands(resolve(model, chip, engine, Asked()), evidence_of(chip))["output_tokens_per_second"]
+        widths.append(high / low)
+    assert widths[1] >= widths[0]
