@@ -2,11 +2,12 @@
 
     python docs/make_tables.py          # after a change of data, flags or physics
 
-It makes docs/fields.md, the table of constants in docs/physics.md, the output under each command in a ```console block of README.md,
-and examples/*.out, the output of the command that the second line of each numbered example names. tests/test_docs.py fails where one
-of them is stale.
+It makes docs/fields.md, the tables of constants in docs/physics.md and of modules in docs/structure.md, the output under each command
+in a ```console block of README.md, and examples/*.out, the output of the command that the second line of each numbered example names.
+tests/test_docs.py fails where one of them is stale.
 """
 
+import ast
 import os
 import re
 import subprocess
@@ -40,6 +41,8 @@ SCHEMAS = {
     "workload_entry": "What `assay workloads NAME` shows",
 }
 CONSTANTS = {"generic": "calibration", "energy": "energy", "bands": "bands"}
+PATHS = """Paths: `a.b` is field `b` of table `[a]`, `a[].b` that of each `[[a]]`, `*` any name. A field marked *fact* is a bare value, or
+`{ value, low, high, source, confidence, date }`; confidence is A (the vendor's document) to D (no usable source)."""
 CONSOLE = re.compile(r"^```console\n\$ (.+)\n(?:.*\n)*?```$", re.MULTILINE)
 EXAMPLE = re.compile(r"^# \$ (assay .+)$", re.MULTILINE)
 
@@ -62,8 +65,7 @@ def fields() -> str:
         "## Flags",
         *(f"### assay {name}\n\n{command.help}\n\n{_flags(command)}" for name, command in cli.commands.items()),
         "## Files",
-        "Paths: `a.b` is field `b` of table `[a]`, `a[].b` that of each `[[a]]`, `*` any name. A field marked *fact* is a bare value, or"
-        " `{ value, low, high, source, confidence, date }`; confidence is A (the vendor's document) to D (no usable source).",
+        PATHS,
         *(f"### {title}\n\n{_fields(name)}" for name, title in SCHEMAS.items()),
     ]
     return "\n\n".join(parts) + "\n"
@@ -122,28 +124,42 @@ def _number(value: float | None) -> str:
     return "?" if value is None else f"{value:.4g}"
 
 
+def modules() -> str:
+    """Every module of the source with the first sentence of what it says of itself."""
+    files = sorted((SOURCE / "assay").rglob("*.py"), key=lambda file: (file.parent.parts, file.name != "__init__.py", file.name))
+    return table(("module", "what it is"), (cells for file in files if (cells := _module(file))))
+
+
+def _module(file: Path) -> tuple[str, str] | None:
+    said = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
+    place = file.relative_to(SOURCE / "assay").with_suffix("").as_posix()
+    name = f"{place.removesuffix('__init__')}" if place.endswith("/__init__") else place
+    return (f"`{name}`", " ".join(said.split("\n\n")[0].split())) if said else None
+
+
 def between(text: str, name: str, content: str) -> str:
     """A text with the part between its `<!-- NAME -->` and `<!-- end of NAME -->` lines replaced."""
-    start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     head, rest = text.split(start)
-    return f"{head}{start}\n{content}\n\n{end}{rest.split(end)[1]}"
+    return f"{head}{start}\n\n{content}\n\n{end}{rest.split(end)[1]}"
 
 
 def printed(command: str) -> str:
     """What a shell command prints on stdout, 100 columns wide, with this checkout's Assay; raises when it fails."""
     shell = f'set -eu; assay() {{ "{sys.executable}" -m assay "$@"; }}; {command}'
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), "COLUMNS": "100", "NO_COLOR": "1"}
-    ended = subprocess.run(["sh", "-c", shell], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    ended = subprocess.run(["sh", "-c", shell], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    if ended.returncode:
+        raise RuntimeError(f"{command}: exit code {ended.returncode}\n{ended.stderr}")
     return "".join(line.rstrip() + "\n" for line in ended.stdout.splitlines())
 
 
 def tables() -> dict[Path, str]:
-    """Each file with a part that follows from data, as it should be."""
-    physics = ROOT / "docs" / "physics.md"
-    return {
-        ROOT / "docs" / "fields.md": fields(),
-        physics: between(physics.read_text(encoding="utf-8"), "constants", constants()),
-    }
+    """Each file with a part that follows from data or source, as it should be."""
+    docs = ROOT / "docs"
+    parts = {"physics.md": ("constants", constants()), "structure.md": ("modules", modules())}
+    made = {docs / name: between((docs / name).read_text(encoding="utf-8"), *part) for name, part in parts.items()}
+    return {docs / "fields.md": fields(), **made}
 
 
 def consoles() -> list[str]:

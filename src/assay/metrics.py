@@ -141,7 +141,7 @@ def enough(columns: Columns, mask: Mask, percentile: float) -> list[str]:
     It should hold 100 / (1 - p) requests and last 20 mean residence times.
     """
     seen = int(mask.sum())
-    wanted = math.ceil(100 / (1 - percentile / 100))
+    wanted = math.ceil(round(100 * 100 / (100 - percentile), 6))  # rounded: 90 percent ask for 1000, not for 1000.0000000000002
     short = [f"{seen} requests judged, p{percentile:g} asks for {wanted}"] if seen < wanted else []
     times, residence = columns.arrival[mask], columns.e2e[mask & np.isfinite(columns.e2e)]
     if len(residence) and times.max() > times.min():
@@ -154,16 +154,16 @@ def enough(columns: Columns, mask: Mask, percentile: float) -> list[str]:
 def stable(columns: Columns) -> bool:
     """Whether the backlog (arrived and not finished) does not grow over the last third of the arrivals.
 
-    A line is fitted; growth counts above a twentieth of those arrivals and above two standard deviations of a steady backlog.
+    Of the requests that were served: the others never wait. A line is fitted; growth counts above a twentieth of those arrivals and
+    above two standard deviations of a steady backlog.
     """
-    count = len(columns.arrival)
-    arrival = np.sort(columns.arrival)
+    served = np.isfinite(columns.finish)
+    arrival, finish = np.sort(columns.arrival[served]), np.sort(columns.finish[served])
+    count = len(arrival)
     if count < 12 or arrival[-1] <= arrival[0]:
         return True
     moments = arrival[-(count // 3) :]
-    finish = np.sort(columns.finish[np.isfinite(columns.finish)])
-    rejected = int(np.isnan(columns.finish).sum())
-    backlog = np.searchsorted(arrival, moments, side="right") - np.searchsorted(finish, moments, side="right") - rejected
+    backlog = np.searchsorted(arrival, moments, side="right") - np.searchsorted(finish, moments, side="right")
     slope = np.polyfit(np.arange(len(moments)), backlog, 1)[0]
     growth = slope * len(moments)
     return bool(growth <= max(0.05 * len(moments), 2 * math.sqrt(max(1.0, float(backlog.mean())))))

@@ -180,7 +180,7 @@ def test_a_dropped_op_is_found(lowered: tuple[Model, Part, tuple[Op, ...]]) -> N
     """Without any one of the ops that hold weights or attend, the graph is not the model's."""
     model, part, ops = lowered
     for place in [*places(ops), *(i for i, op in enumerate(ops) if op.reach)]:
-        with pytest.raises(GraphError, match="parameters of the ops|attention layers"):
+        with pytest.raises(GraphError, match=r"parameters of the ops|attention layers"):
             verify(model, part, ops[:place] + ops[place + 1 :])
 
 

@@ -71,7 +71,7 @@ def test_a_prompt_in_chunks_is_a_service_of_so_many_steps() -> None:
 def test_a_pipeline_is_a_server_at_its_interval() -> None:
     """Four stages take a prompt each interval: the wait is that of M/D/1 with the interval as service, and then comes the latency."""
     count, load, depth = 15_000, 0.6, 4
-    stage, whole = StepTime.constant(STEP, most=1), StepTime.constant(depth * STEP, most=1)
+    stage, whole = StepTime.constant(STEP, most=64), StepTime.constant(depth * STEP, most=64)
     times = replace(stage, latency=whole.latency, depth=depth)
     outcome = run(poisson(load / STEP, count, seed=6), times, Policy(1, 10 * depth, 1, 1e9, ((0, 1.0),)))
     assert_mean(outcome.first_token - outcome.arrival - depth * STEP, load * STEP / (2 * (1 - load)))

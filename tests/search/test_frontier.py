@@ -41,9 +41,7 @@ def counts(run: Run) -> bool:
 
 def beats(other: Run, run: Run) -> bool:
     """Whether another run is at least as good in tokens per dollar and in speed, and better in one of them."""
-    better = []
-    for each in (other, run):
-        better.append((each.output_tokens_per_second / each.price.per_hour, 1 / each.latencies["tpot"].values["mean"]))
+    better = [(each.output_tokens_per_second / each.price.per_hour, 1 / each.latencies["tpot"].values["mean"]) for each in (other, run)]
     return all(x >= y for x, y in zip(*better, strict=True)) and better[0] != better[1]
 
 

@@ -87,6 +87,11 @@ def test_a_chunk_reads_again_what_came_before(asked: Asked) -> None:
     assert run(asked((10, 1)), sloped(0.0, 0.0, 1.0), replace(POLICY, token_budget=4)).finish[0] == 3 + 12
 
 
+def test_a_chunk_reads_again_no_more_than_its_window(asked: Asked) -> None:
+    """Of 4 and 8 tokens before it the last three."""
+    assert run(asked((10, 1)), sloped(0.0, 0.0, 1.0, reach=3), replace(POLICY, token_budget=4)).finish[0] == 3 + 6
+
+
 def test_the_slower_of_computing_and_reading_counts(asked: Asked) -> None:
     """Chunks have 10, 26 and 19 pairs and read 0, 4 and 8 tokens again at 4 s each."""
     outcome = run(asked((10, 1)), sloped(0.0, 1.0, 4.0), replace(POLICY, token_budget=4))
@@ -106,6 +111,13 @@ def test_cache_beyond_the_fast_memory_slows_steps(asked: Asked) -> None:
     times = replace(StepTime.constant(1.0), spill_after=12.0, spill=0.5)
     outcome = run(asked((10, 5)), times, POLICY)
     assert outcome.finish[0] == 5 + 0.5 + 1.0
+
+
+def test_a_slowed_step_holds_up_the_next(asked: Asked) -> None:
+    """Chunks of four hold 4, 8, 12, 16 and 20 bytes: the last two wait for 4 and 8 bytes from the slower tier."""
+    times = replace(StepTime.constant(1.0), spill_after=12.0, spill=0.5)
+    outcome = run(asked((20, 1)), times, replace(POLICY, token_budget=4))
+    assert outcome.finish[0] == outcome.busy_seconds == 5 + 2.0 + 4.0
 
 
 # Who the time is charged to

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assay.simulate import Outcome, Policy
+from assay.simulate import Outcome, Policy, run
 from assay.simulate.reference import Replica
 from assay.steptime import StepTime
 from assay.workloads import Workload
@@ -23,7 +23,7 @@ class Recorder(Replica):
     """A replica that writes down its steps."""
 
     def __init__(self, workload: Workload, policy: Policy) -> None:
-        super().__init__(workload, SECOND, policy)
+        super().__init__(workload, SECOND, policy.within(SECOND))
         self.steps: Steps = []
 
     def _issue(self, batch: Any) -> None:
@@ -57,8 +57,7 @@ def test_what_is_left_of_the_budget_goes_to_the_next_prompt(asked: Asked) -> Non
 
 def test_a_step_is_no_larger_than_its_time_is_known_for(asked: Asked) -> None:
     """The tables of a StepTime bound the budget too."""
-    replica = Replica(asked((10, 1)), StepTime.constant(1.0, most=5), replace(POLICY, token_budget=100))
-    assert replica.run().steps == 2
+    assert run(asked((10, 1)), StepTime.constant(1.0, most=5), replace(POLICY, token_budget=100)).steps == 2
 
 
 def test_requests_of_one_instant_come_by_index(asked: Asked) -> None:
@@ -99,8 +98,8 @@ def test_prefill_first_lets_decodes_wait(asked: Asked) -> None:
     assert outcome.largest_gap.tolist() == [3.0, 0.0]
 
 
-def test_a_budget_below_the_batch_serves_who_was_admitted_first(asked: Asked) -> None:
-    """Decodes count against the budget, one token each."""
+def test_no_more_run_together_than_a_step_has_tokens_for(asked: Asked) -> None:
+    """Decodes count against the budget, one token each: nobody is admitted who would wait in turn."""
     steps, _ = schedule(asked((1, 3), (1, 3), (1, 2)), replace(POLICY, token_budget=2))
     assert steps == [([], {0: 1, 1: 1}), ([0, 1], {}), ([0, 1], {}), ([], {2: 1}), ([2], {})]
 
@@ -240,6 +239,15 @@ def test_a_prefix_hit_outlives_the_request_that_made_it(asked: Asked) -> None:
     """After both are gone the blocks are still there, as long as nobody needs the room."""
     workload = asked((33, 1), (33, 1), at=(0.0, 1000.0), ids=[shared(33)] * 2, block=8)
     assert schedule(workload, CACHING)[1].prefix_hit.tolist() == [0, 32]
+
+
+def test_hits_are_counted_when_a_request_is_first_admitted(asked: Asked) -> None:
+    """Who gave way finds the blocks of its own prompt again: that spares computing, but is no prompt token that was cached before."""
+    workload = asked((16, 7), (17, 9), ids=[[0, 1], [8, 9]], block=8)
+    steps, outcome = schedule(workload, replace(CACHING, kv_capacity=38.0))
+    assert outcome.preemptions.tolist() == [0, 1]
+    assert outcome.prefix_hit.tolist() == [0, 0]
+    assert ([], {1: 17 + 3 - 16}) in steps
 
 
 # Closed loop

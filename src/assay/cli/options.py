@@ -29,8 +29,8 @@ LAYOUT = (
     "kv_memory_fraction", "prefix_cache",
 )  # fmt: skip
 LENGTHS = ("isl", "osl", "spread", "shared_prefix")
-TRACE_ROWS = 2000  # of a trace, when nobody says how many: a run of seconds
-DRAWN_AT_ONCE = 256  # requests of fixed or uniform lengths, when nobody says how many
+DRAWN = 20_000  # requests of fixed or uniform lengths that come at a rate, when nobody says how many: enough to judge a p99
+DRAWN_AT_ONCE = 256  # or all at once
 _TYPES: dict[str, Any] = {"integer": click.INT, "number": click.FLOAT, "text": click.STRING}
 
 json_flag = click.option("--json", "json", is_flag=True, help="Print one JSON object and nothing else.")
@@ -107,19 +107,18 @@ def deployed(chip: str | None, flags: Mapping[str, Any]) -> "Deployment":
 
 
 def drawn(flags: Mapping[str, Any]) -> "Workload":
-    """The workload that the flags describe; a long trace is cut to its first rows unless --requests says how many."""
+    """The workload that the flags describe."""
     from assay.workloads import Workload
 
     load = {"rate": flags["rate"], "concurrency": flags["concurrency"], "seed": flags["seed"]}
     if flags["workload"]:
         refuse_beside("--workload", LENGTHS, "They draw lengths; the workload has its own")
-        whole = Workload.load(flags["workload"], requests=flags["requests"], **load)
-        return _cut(whole) if flags["requests"] is None else whole
+        return Workload.load(flags["workload"], requests=flags["requests"], **load)
     if flags["isl"] is None or flags["osl"] is None:
         raise InputError("--workload", "", "is missing", "Give a workload (see `assay workloads`), or --isl and --osl")
     count = flags["requests"]
     if count is None:
-        count = TRACE_ROWS if flags["rate"] else max(DRAWN_AT_ONCE, 10 * (flags["concurrency"] or 0))
+        count = DRAWN if flags["rate"] else max(DRAWN_AT_ONCE, 10 * (flags["concurrency"] or 0))
     return Workload.draw(
         flags["isl"], flags["osl"], requests=count, spread=_spread(flags["spread"]), shared_prefix=flags["shared_prefix"], **load
     )
@@ -130,15 +129,6 @@ def refuse_beside(flag: str, others: Iterable[str], remedy: str) -> None:
     for name in others:
         if click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise InputError(flag, "", f"given together with --{name.replace('_', '-')}", remedy)
-
-
-def _cut(whole: "Workload") -> "Workload":
-    from dataclasses import replace
-
-    if whole.requests <= TRACE_ROWS:
-        return whole
-    said = f"the first {TRACE_ROWS} of {whole.requests} requests; --requests takes more"
-    return replace(whole.first(TRACE_ROWS), assumptions=(*whole.assumptions, said))
 
 
 def _spread(text: str | None) -> tuple[float, float]:

@@ -20,6 +20,7 @@ from assay.chips import Chip
 from assay.cli import options
 from assay.models import Model
 from assay.search.comparison import Comparison, Work
+from assay.simulate.compiled import warm_up
 from assay.slo import Slo
 from assay.workloads import Workload
 
@@ -98,12 +99,20 @@ def answered(questions: Sequence[Asking], flags: Mapping[str, Any]) -> Iterator[
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[chip]}"))
     prices, asked = options.prices(flags), options.asked(flags)
     with Progress(*columns, console=Console(stderr=True)) as bar, _executor() as executor:
+        _compile(bar)
         for question in questions:
             work = Work(executor, _Reporter(bar, question.model.name))
             answer = api.compare(question.model, question.chips, question.workload, question.slo, asked=asked, prices=prices, work=work)
             yield question, answer
             if not answer.complete:
                 return
+
+
+def _compile(bar: Progress) -> None:
+    """The simulator is compiled on its first use after an installation, and kept on disk."""
+    task = bar.add_task("compiling the simulator (once)", total=1, chip="")
+    warm_up()
+    bar.update(task, completed=1, visible=False)
 
 
 def _executor() -> ProcessPoolExecutor:
@@ -116,10 +125,13 @@ class _Reporter:
     def __init__(self, bar: Progress, model: str) -> None:
         self.bar, self.model = bar, model
         self.tasks: list[TaskID] = []
+        self.before = 0  # confirmed in earlier rounds
 
     def __call__(self, done: int, total: int, chip: str) -> None:
-        """Show that `done` of `total` are finished, the last on `chip`."""
-        if done == 1:
+        """Show that `done` of `total` of this round are finished, the last on `chip`."""
+        if done == 1 and len(self.tasks) < 2:
             stage = "confirming" if self.tasks else "sizing"
             self.tasks.append(self.bar.add_task(f"{self.model}: {stage}", total=total, chip=chip))
-        self.bar.update(self.tasks[-1], completed=done, chip=chip)
+        self.bar.update(self.tasks[-1], completed=self.before + done, total=self.before + total, chip=chip)
+        if done == total and len(self.tasks) == 2:
+            self.before += total

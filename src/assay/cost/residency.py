@@ -83,7 +83,7 @@ def _reserve_workspace(part: Part, hidden: int, free: dict[str, float]) -> None:
     """Take room for the activations of one step: a few tensors of 16 bit per token, from the roomiest tier that may hold them."""
     tiers = [tier for tier in part.chip.memory if "activations" in tier.holds] or list(part.chip.memory)
     roomiest = max(tiers, key=lambda tier: free[tier.name])
-    free[roomiest.name] -= min(_WORKSPACE_TENSORS * 2 * hidden * part.token_budget / part.pp, free[roomiest.name] / 2)
+    free[roomiest.name] -= min(_WORKSPACE_TENSORS * 2 * hidden * part.token_budget, free[roomiest.name] / 2)
 
 
 _WORKSPACE_TENSORS = 8  # residual, query, key and value, attention output, and the FFN's inner tensors, about four times hidden

@@ -231,7 +231,7 @@ class _Lowering:
         """Activations that cross from one stage of the pipeline to the next."""
         stages = self.part.pp
         if stages > 1:
-            sent = Exchange("send", stages, self.hidden / self.tp * ACTIVATION_BYTES)
+            sent = Exchange("send", self.part.chips, self.hidden / self.tp * ACTIVATION_BYTES)
             yield Op("stage handover", "collective", stages - 1, exchange=sent, copies=self.tp, once=True)
 
     def head(self) -> Iterator[Op]:

@@ -10,8 +10,8 @@ from assay.search.price import Market
 from assay.search.runs import Run
 from assay.workloads import Workload
 
-SHORTEST = 200  # requests of a sizing run at least; it is longer where more are in flight
-RESIDENCES = 4  # a sizing run sends this many times what is in flight
+SHORTEST = 2000  # requests of a sizing run at least; it is longer where more are in flight
+RESIDENCES = 20  # a sizing run sends this many times what is in flight
 MOST_RUNS = 12
 
 

@@ -1,6 +1,8 @@
 """What the scheduler of one replica may do: limits and rules, as plain numbers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from assay.steptime import StepTime
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,11 @@ class Policy:
     prefix_cache: bool = False
     max_context: int = 2**62
     admission_delay: float = 0.0
+
+    def within(self, times: StepTime) -> "Policy":
+        """The same within the sizes that step times know, and with no more sequences than the steps of a pipeline have tokens for."""
+        budget = min(self.token_budget, times.most_tokens)
+        return replace(self, token_budget=budget, max_num_seqs=min(self.max_num_seqs, budget * times.depth, times.most_sampled))
 
     def footprint(self, context: int) -> float:
         """Bytes of cache that a sequence of `context` tokens takes alone."""

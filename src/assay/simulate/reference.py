@@ -80,7 +80,7 @@ class Replica:
         self.flights: deque[tuple[float, _Batch]] = deque()
         self.gaps = [0] * GAP_BINS
         self.last_gap = (0.0, 0)
-        self.now = 0.0
+        self.now = self.landing = 0.0
         self._start_arrivals()
 
     def run(self) -> Outcome:
@@ -102,7 +102,7 @@ class Replica:
     # The policy. Running sequences go on first, in order of admission; then waiting ones are admitted, first come, first served.
 
     def _schedule(self) -> _Batch:
-        batch = _Batch(min(self.policy.token_budget, self.times.most_tokens))
+        batch = _Batch(self.policy.token_budget)
         alone = self.policy.prefill_first  # prompts run before decodes go on; else chunks and decodes share a step
         if self._continue(batch, prefills=True, decodes=not alone):
             self._admit(batch)
@@ -219,8 +219,9 @@ class Replica:
             sequence.flying = samples
             if sequence.blocks and self.policy.prefix_cache:
                 self._publish(sequence)
-        ahead = self.flights[-1][0] if self.flights else 0.0  # no step overtakes another in the pipeline
-        self.flights.append((max(self.now + (latency + spill), ahead), batch))
+        self.landing = max(self.now + (latency + spill), self.landing)  # no step overtakes another in the pipeline
+        if step.sampled:
+            self.flights.append((self.landing, batch))
         self.now += interval + spill
 
     def _measure(self, batch: _Batch) -> Step:

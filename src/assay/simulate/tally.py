@@ -18,10 +18,8 @@ class Tally:
         self.steps = 0
         self.tokens = np.zeros((2, times.most_tokens + 1), dtype=np.int64)
         self.sampled = np.zeros(times.most_sampled + 1, dtype=np.int64)
-        self.decode = [0.0] * reaches
-        self.pairs = [0.0] * reaches
-        self.reread = [0.0] * reaches
-        self.line_seconds = [0.0] * lines
+        self.decode, self.pairs, self.reread = np.zeros(reaches), np.zeros(reaches), np.zeros(reaches)
+        self.line_seconds = np.zeros(lines)
 
     def add(self, step: Step) -> None:
         """Count one step."""
