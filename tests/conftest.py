@@ -17,3 +17,8 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("no ../shared beside this checkout: its traces and published tables are not part of the repository")
     return folder
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How many random cases the compiled simulator is held against the reference on."""
+    parser.addoption("--kernel-cases", type=int, default=500, help="random cases for tests/simulate/test_kernel.py")

@@ -78,15 +78,25 @@ def predict(model: Model, deployment: Deployment, *, prefill: int = 0, decode: i
     plant = _wide_enough(plan_one(model, deployment), load)
     step = explain(plant.machine, plant.ops, plant.times, load)
     label = evidence_of(chip)
-    return Prediction(step, bands(plant.part, label), label, plant.part.to_dict(), plant.part.assumptions)
+    found = bands(plant.part, label)
+    band = {"seconds": found["tpot"], "latency": found["tpot"], "joules": found["joules_per_token"]}
+    return Prediction(step, band, label, plant.part.to_dict(), plant.part.assumptions)
 
 
-def simulate(model: Model, deployment: Deployment, workload: Workload, slo: Slo | None = None, prices: Prices | None = None) -> Run:
-    """One deployment under one load; raises AssayError when the chips cannot hold the model."""
+def simulate(
+    model: Model,
+    deployment: Deployment,
+    workload: Workload,
+    slo: Slo | None = None,
+    prices: Prices | None = None,
+    *,
+    reference: bool = False,
+) -> Run:
+    """One deployment under one load, by the compiled simulator or the reference; AssayError when the chips cannot hold the model."""
     chip, _ = deployment.one
     plant = plan_one(model, deployment)
     market = (prices or Prices()).markets([chip.name])[chip.name]
-    return evaluate(plant, Question(workload, slo or Slo()), market)
+    return evaluate(plant, Question(workload, slo or Slo(), reference), market)
 
 
 def compare(

@@ -87,10 +87,10 @@ def test_shares_of_a_workload() -> None:
 
 def test_a_confirmed_run_has_all_requests(make_plant: MakePlant, market: Market) -> None:
     """A sized run is repeated at full length, and gets more replicas only while that misses the targets."""
-    plant, question = make_plant(), Question(Workload.draw(64, 16, requests=1500, rate=60.0), Slo(ttft=0.2))
+    plant, question = make_plant(), Question(Workload.draw(64, 16, requests=4000, rate=60.0), Slo(ttft=0.2))
     sized = least(plant, question, market)
     full = confirmed(plant, sized, question, market)
-    assert sized.requests < full.requests == 1500
+    assert sized.requests < full.requests == 4000
     assert full.feasible
     assert full.chips >= sized.chips
     hopeless = Question(question.workload, Slo(ttft=0.001))

@@ -99,15 +99,17 @@ def predict(model: str, chip: str | None, prefill: int, decode: int, context: in
 @options.workload
 @options.slo
 @options.offers
+@click.option("--reference", is_flag=True, help="Take every step in plain Python: slow, the same figures.")
 @options.json_flag
-def simulate(model: str, chip: str | None, json: bool, **flags: Any) -> None:
+def simulate(model: str, chip: str | None, reference: bool, json: bool, **flags: Any) -> None:
     """Simulate one deployment under one load: what users feel, what it costs."""
     from assay import api
     from assay.models import Model
     from assay.report import table
 
-    workload = options.drawn(flags)
-    run = api.simulate(Model.load(model), options.deployed(chip, flags), workload, options.targets(flags), options.prices(flags)).to_dict()
+    deployment, workload = options.deployed(chip, flags), options.drawn(flags)
+    found = api.simulate(Model.load(model), deployment, workload, options.targets(flags), options.prices(flags), reference=reference)
+    run = found.to_dict()
     options.emit(options.headed(run, flags["seed"]), json, lambda console: table.run(run, console))
 
 

@@ -21,10 +21,11 @@ from assay.workloads import Workload
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of every deployment: this traffic, within these targets."""
+    """What is asked of every deployment: this traffic, within these targets; by the reference simulator instead of the compiled one."""
 
     workload: Workload
     slo: Slo
+    reference: bool = False
 
 
 def evaluate(plant: Plant, question: Question, market: Market, copies: int = 1) -> Run:
@@ -34,7 +35,7 @@ def evaluate(plant: Plant, question: Question, market: Market, copies: int = 1) 
     count all of them, which see like traffic.
     """
     workload = question.workload
-    outcome = run(workload, plant.times, plant.policy, plant.part.replicas // copies)
+    outcome = run(workload, plant.times, plant.policy, plant.part.replicas // copies, reference=question.reference)
     columns = Columns(outcome.arrival, outcome.first_token, outcome.finish, workload.output)
     judged = metrics.judged(columns, workload.concurrency)
     return _Summary(plant, question, outcome, columns, judged, copies).run(market)

@@ -44,7 +44,7 @@ def describe(workload: Workload, name: str) -> dict[str, Any]:
         "title": name,
         "source": workload.source,
         "rows": workload.requests,
-        "requests": 2000,
+        "requests": 20000,
         "notes": [*notes, *_missed(workload)],
         "arrival": {"kind": process.kind, "rate": _rounded(process.rate)} | {key: _rounded(getattr(process, key)) for key in used},
         "lengths": _histogram(workload.input, workload.output),
