@@ -74,12 +74,13 @@ KV = _dtype("reach", "bytes")
 SIZE = _dtype("decodes mixed", "interval_decode interval_mixed latency_decode latency_mixed")
 # A count of sampling sequences: seconds, and how many steps had it.
 SAMPLED = _dtype("steps", "interval latency")
-# The run: limits of the scheduler (see Policy) and of the machine; lengths and heads of lists; moments; bytes of the cache in use and in
+# The run: limits of the scheduler (see Policy) and of the machine; how many run, have chunks to issue (`partial`) or could decode now
+# (`ready`); lengths and heads of lists; moments; bytes of the cache in use and in
 # idle blocks' count, and the most that was busy; totals (see Outcome).
 RUN = _dtype(
     "token_budget max_num_seqs block_size prefill_first prefix_block max_context depth users "
-    "running partial wait_head wait_tail preempted land_head land_tail flight_head flight_tail decodes chunks heap next later blocked "
-    "steps",
+    "running partial ready wait_head wait_tail preempted land_head land_tail flight_head flight_tail decodes chunks heap next later "
+    "blocked steps",
     "kv_capacity block_bytes admission_delay spill_after spill now landed common_last used idle most busy batch prefill cached line line2",
 )
 
@@ -335,9 +336,10 @@ def _continue(state: State, left: int, prefills: bool, decodes: bool) -> tuple[i
     slots, lists = state.slots, state.lists
     count = run.running
     quota = -(-count // run.depth)
+    most = (min(quota, run.ready) if run.depth > 1 else quota) if decodes else 0
     roomy = True
     for slot in range(count):
-        if left == 0:
+        if left == 0 or (run.decodes >= most and (run.partial == 0 or not prefills)):
             break
         flags = slots[slot].flags
         decoding = flags & DECODING
@@ -390,7 +392,9 @@ def _preempt_last(state: State, count: int) -> int:
         rows[row].preemptions += 1
         lists[run.preempted].preempted = row
         run.preempted += 1
-        if not slots[slot].flags & DECODING:
+        if slots[slot].flags & DECODING:
+            run.ready -= 1
+        else:
             run.partial -= 1
         run.blocked = 0
         return slot
@@ -587,11 +591,12 @@ def _count_gap(slot: int, gap: float, state: State) -> None:
 @compiled
 def _give_token(slot: int, moment: float, state: State) -> None:
     """A slot's token exists; with its last one the request leaves (its slot is closed by the next _compact)."""
-    slots = state.slots
+    run, slots = state.run[0], state.slots
     slots[slot].flags &= ~FLYING
     slots[slot].last = moment
     slots[slot].known += 1
     slots[slot].left -= 1
+    run.ready += 1
     if slots[slot].left == 0:
         _finish(slot, moment, state)
 
@@ -606,13 +611,13 @@ def _finish(slot: int, moment: float, state: State) -> None:
     _drop(slot, state)
     slots[slot].flags |= DEAD
     run.blocked = 0
+    run.ready -= 1
     _next_of_user(moment, state)
 
 
 @compiled
 def _give_after_prompt(slot: int, moment: float, state: State) -> None:
     """The token after a prompt: the first of the request, or the next one after a recomputation."""
-    run = state.run[0]
     rows, slots = state.rows, state.slots
     row = slots[slot].row
     if slots[slot].left < rows[row].output:
@@ -620,7 +625,6 @@ def _give_after_prompt(slot: int, moment: float, state: State) -> None:
     else:
         rows[row].first_token = moment
     slots[slot].flags |= DECODING
-    run.partial -= 1
     _give_token(slot, moment, state)
 
 
@@ -666,6 +670,7 @@ def _launch(state: State, landing: float) -> None:
         slot = rows[lists[place].decode_row].slot
         slots[slot].computed += 1
         slots[slot].flags = (slots[slot].flags | FLYING) & ~TAKEN
+        run.ready -= 1
         lists[(run.land_tail + size) % most].landing = slots[slot].row
         size += 1
     for place in range(run.chunks):
@@ -674,6 +679,7 @@ def _launch(state: State, landing: float) -> None:
         slots[slot].flags &= ~TAKEN
         if slots[slot].computed == slots[slot].known:
             slots[slot].flags |= FLYING
+            run.partial -= 1
             lists[(run.land_tail + size) % most].landing = slots[slot].row
             size += 1
         _publish(slot, state)
@@ -898,6 +904,7 @@ def _end_step(state: State, decoders: int, moment: float) -> None:
     for place in range(run.chunks):
         slot = rows[lists[place].chunk_row].slot
         if slots[slot].computed == slots[slot].known:
+            run.partial -= 1
             _give_after_prompt(slot, moment, state)
             done |= slots[slot].flags & DEAD > 0
     if run.chunks > 0:
