@@ -7,7 +7,7 @@ import pytest
 from assay.search.evaluate import Question
 from assay.search.plant import Plant
 from assay.search.price import Market
-from assay.search.sizing import at, confirmed, least, share
+from assay.search.sizing import at, confirmed, least
 from assay.slo import Slo
 from assay.workloads import Workload
 
@@ -43,7 +43,8 @@ def test_twice_what_is_enough_is_enough(make_plant: MakePlant, market: Market, n
     for replicas in (1, 2, 3, 5, 8):
         few, many = (at(plant, count, question, market) for count in (replicas, 2 * replicas))
         assert many.feasible or not few.feasible
-        assert many.latencies["ttft"].values["mean"] <= few.latencies["ttft"].values["mean"] * (1 + 1e-9)
+        # not exact: which requests meet on a replica, and which are judged, changes with their number
+        assert many.latencies["ttft"].values["mean"] <= few.latencies["ttft"].values["mean"] * 1.03
         assert many.chips == 2 * few.chips
 
 
@@ -73,16 +74,6 @@ def test_a_closed_loop_has_no_more_replicas_than_users(make_plant: MakePlant, ma
     assert not run.feasible
     assert run.chips <= 2 * make_plant().part.chips
     assert run.workload["concurrency"] == 2
-
-
-def test_shares_of_a_workload() -> None:
-    """Of n replicas each gets its part of the rate, of the users (rounded up) or of the requests that come at once."""
-    rate, users, once = (Workload.draw(8, 8, requests=100, **load) for load in ({"rate": 10.0}, {"concurrency": 10}, {}))
-    assert [share(each, 1) for each in (rate, users, once)] == [rate, users, once]
-    assert share(rate, 4).rate == pytest.approx(2.5)
-    assert share(rate, 4).requests == 100
-    assert share(users, 4).concurrency == 3
-    assert share(once, 8).requests == 13
 
 
 def test_a_confirmed_run_has_all_requests(make_plant: MakePlant, market: Market) -> None:

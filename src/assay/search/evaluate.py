@@ -1,7 +1,6 @@
 """One deployment under one load: simulate, measure, price."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -28,17 +27,13 @@ class Question:
     reference: bool = False
 
 
-def evaluate(plant: Plant, question: Question, market: Market, copies: int = 1) -> Run:
-    """Simulate a deployment and say what its users feel and what it costs.
-
-    With `copies` above 1 the workload is one copy's share of the traffic: only that share of the replicas is simulated and totals
-    count all of them, which see like traffic.
-    """
+def evaluate(plant: Plant, question: Question, market: Market) -> Run:
+    """Simulate a deployment, all of its replicas, and say what its users feel and what it costs."""
     workload = question.workload
-    outcome = run(workload, plant.times, plant.policy, plant.part.replicas // copies, reference=question.reference)
+    outcome = run(workload, plant.times, plant.policy, plant.part.replicas, reference=question.reference)
     columns = Columns(outcome.arrival, outcome.first_token, outcome.finish, workload.output)
     judged = metrics.judged(columns, workload.concurrency)
-    return _Summary(plant, question, outcome, columns, judged, copies).run(market)
+    return _Summary(plant, question, outcome, columns, judged).run(market)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +45,6 @@ class _Summary:
     outcome: Outcome
     columns: Columns
     judged: Mask
-    copies: int
 
     def run(self, market: Market) -> Run:
         plant, workload, part = self.plant, self.question.workload, self.plant.part
@@ -67,7 +61,7 @@ class _Summary:
             chips=chips,
             engine=part.engine.name,
             deployment={"parts": [part.to_dict()]},
-            workload=self.load(),
+            workload=workload.to_dict(),
             requests=workload.requests,
             completed=int(self.outcome.served.sum()),
             rejected=int((~self.outcome.served).sum()),
@@ -95,14 +89,6 @@ class _Summary:
             columns=self.columns,
         )
 
-    def load(self) -> dict[str, Any]:
-        """The workload as the whole deployment sees it."""
-        described = self.question.workload.to_dict()
-        for key in ("rate", "concurrency"):
-            if described.get(key):
-                described[key] *= self.copies
-        return described
-
     def latencies(self) -> dict[str, Distribution]:
         """Distributions over the judged requests; gaps between tokens over all."""
         seen = {metric: metrics.distribution(self.columns.column(metric)[self.judged]) for metric in ("ttft", "tpot", "e2e")}
@@ -114,11 +100,11 @@ class _Summary:
         hits = np.minimum(self.outcome.prefix_hit, workload.input)
         rate = workload.rate
         if rate and metrics.stable(self.columns):
-            per_second = rate * self.copies / workload.requests
+            per_second = rate / workload.requests
             counted = served
         else:
             counted, seconds = self._window()
-            per_second = self.copies / seconds if seconds else 0.0
+            per_second = 1 / seconds if seconds else 0.0
         tokens = [float(values[counted].sum()) * per_second for values in (workload.input - hits, hits, workload.output)]
         return Flow(*tokens), float(counted.sum()) * per_second
 
@@ -135,7 +121,7 @@ class _Summary:
 
     def joules(self) -> float:
         """Chip energy per output token: work and, over the whole run, idle power of every chip."""
-        waiting = self.plant.times.idle_watts * self.plant.part.replicas / self.copies * self.outcome.duration
+        waiting = self.plant.times.idle_watts * self.plant.part.replicas * self.outcome.duration
         return float((self.outcome.joules + waiting) / max(1, self.question.workload.output[self.outcome.served].sum()))
 
     def bottleneck(self) -> dict[str, float]:
@@ -167,8 +153,8 @@ class _Summary:
     def assumptions(self) -> list[str]:
         """What this run took for granted beside the deployment's defaults."""
         said = [f"short run: {text}" for text in metrics.enough(self.columns, self.judged, self.question.slo.percentile)]
-        if self.copies > 1:
-            said.append(f"{self.copies} replicas see like shares of the traffic; one was simulated")
+        if self.plant.part.replicas > 1:
+            said.append("requests go to the replicas in turn")
         if self.plant.part.dp > 1:
             said.append("attention ranks are evenly loaded")
         if self.plant.part.chip.power.tdp is None:

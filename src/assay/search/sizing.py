@@ -8,22 +8,10 @@ from assay.search.evaluate import Question, evaluate
 from assay.search.plant import Plant
 from assay.search.price import Market
 from assay.search.runs import Run
-from assay.workloads import Workload
 
 SHORTEST = 2000  # requests of a sizing run at least; it is longer where more are in flight
 RESIDENCES = 20  # a sizing run sends this many times what is in flight
 MOST_RUNS = 12
-
-
-def share(workload: Workload, replicas: int) -> Workload:
-    """The traffic of one of `replicas` like replicas: its part of the users, of the rate, or of the requests that come at once."""
-    if replicas == 1:
-        return workload
-    if workload.concurrency:
-        return workload.closed(ceil(workload.concurrency / replicas))
-    if workload.rate:
-        return workload.at_rate(workload.rate / replicas)
-    return workload.first(ceil(workload.requests / replicas))
 
 
 def least(plant: Plant, question: Question, market: Market) -> Run:
@@ -35,9 +23,10 @@ def least(plant: Plant, question: Question, market: Market) -> Run:
     offered = question.workload.rate
     replicas = max(1, ceil(offered / expected.rate)) if offered else 1
     enough: Run | None = None
-    too_few, most = 0, 64 * replicas
+    too_few, most = 0, min(64 * replicas, question.workload.concurrency or question.workload.requests)
+    replicas = min(replicas, most)
     for _ in range(MOST_RUNS):
-        run = at(plant, replicas, _shortened(question, expected.in_flight), market)
+        run = at(plant, replicas, _shortened(question, expected.in_flight * replicas), market)
         if run.feasible:
             enough = run
         else:
@@ -46,15 +35,14 @@ def least(plant: Plant, question: Question, market: Market) -> Run:
         if bound is not None and bound - too_few <= max(1, bound // 50):
             return run if run is enough or enough is None else enough
         replicas = _next(replicas, too_few, bound)
-        if replicas > most or (not offered and replicas > (question.workload.concurrency or question.workload.requests)):
+        if replicas > most:
             break
     return enough or run
 
 
 def at(plant: Plant, replicas: int, question: Question, market: Market) -> Run:
-    """The run of this many replicas, of which one is simulated under its share of the traffic."""
-    part_of = replace(question, workload=share(question.workload, replicas))
-    return evaluate(plant.sized(replicas), part_of, market, copies=replicas)
+    """The run of a fleet of this many replicas, among which requests go in turn."""
+    return evaluate(plant.sized(replicas), question, market)
 
 
 def confirmed(plant: Plant, run: Run, question: Question, market: Market) -> Run:
