@@ -24,6 +24,7 @@ Integers = NDArray[np.int64]
 
 DECODE, MIXED = 0, 1
 INTERVAL, LATENCY = 0, 1
+FOREVER = 2**62
 FLYING, DECODING, TAKEN, DEAD = 1, 2, 4, 8  # flags of a slot: waits for a token, past its prompt, in this step, gone
 ROOM = 1 + 1e-12  # a cache is full when it is over its capacity by more than rounding
 _LOG_RATIO = math.log(GAP_RATIO)
@@ -34,13 +35,19 @@ _njit: Any = njit  # its type hints leave out the options about wrappers
 
 def compiled(function: Function) -> Function:
     """Compile an inner function: called from compiled code alone, it needs no wrappers for Python, which take most of the time."""
-    made: Function = _njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    made: Function = _njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    return made
+
+
+def inlined(function: Function) -> Function:
+    """Compile a function that is called often into its callers: passing the state costs more than what it does."""
+    made: Function = _njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)(function)
     return made
 
 
 def entry(function: Function) -> Function:
     """Compile what Python calls, and keep it on disk with all that it calls."""
-    made: Function = _njit(nogil=True, cache=True, no_cfunc_wrapper=True)(function)
+    made: Function = _njit(nogil=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)(function)
     return made
 
 
@@ -80,7 +87,7 @@ SAMPLED = _dtype("steps", "interval latency")
 RUN = _dtype(
     "token_budget max_num_seqs block_size prefill_first prefix_block max_context depth users "
     "running partial ready wait_head wait_tail preempted land_head land_tail flight_head flight_tail decodes chunks heap next later "
-    "blocked steps",
+    "blocked steps fresh contexts least",
     "kv_capacity block_bytes admission_delay spill_after spill now landed common_last used idle most busy batch prefill cached line line2",
 )
 
@@ -101,7 +108,7 @@ class State(NamedTuple):
     run: Records
 
 
-@compiled
+@inlined
 def _footprint(context: int, kv: Records, block_size: int) -> float:
     """Bytes of cache that a sequence of `context` tokens takes alone: see Policy.footprint."""
     total = 0.0
@@ -112,7 +119,7 @@ def _footprint(context: int, kv: Records, block_size: int) -> float:
     return total
 
 
-@compiled
+@inlined
 def _attended(before: int, chunk: int, reach: int) -> float:
     """Pairs of a chunk after `before` cached tokens within `reach`: see reference.attended."""
     if reach == 0:
@@ -121,7 +128,7 @@ def _attended(before: int, chunk: int, reach: int) -> float:
     return growing * before + growing * (growing + 1) / 2 + (chunk - growing) * reach
 
 
-@compiled
+@inlined
 def _gap_bin(seconds: float) -> int:
     """Bin of a gap: see records.gap_bin."""
     return min(max(int(math.log(max(seconds, GAP_SMALLEST) / GAP_SMALLEST) / _LOG_RATIO), 0), GAP_BINS - 1)
@@ -130,7 +137,7 @@ def _gap_bin(seconds: float) -> int:
 # The cache.
 
 
-@compiled
+@inlined
 def _take(size: float, state: State) -> bool:
     """Take private bytes, evicting idle blocks as needed; False, and nothing taken, when there is no room."""
     run, pool = state.run[0], state.pool
@@ -274,7 +281,7 @@ def _pop_heap(state: State) -> int:
     return first
 
 
-@compiled
+@inlined
 def _next_arrival(state: State) -> float:
     """Moment at which the scheduler sees the next request; infinite when there is none."""
     run = state.run[0]
@@ -297,7 +304,7 @@ def _next_of_user(moment: float, state: State) -> None:
         _push_heap(moment + run.admission_delay, row, state)
 
 
-@compiled
+@inlined
 def _receive(state: State) -> None:
     """Requests that have come by now join the waiting; one that could not run alone is rejected."""
     run = state.run[0]
@@ -320,7 +327,7 @@ def _receive(state: State) -> None:
             _next_of_user(moment, state)
 
 
-@compiled
+@inlined
 def _waiting(state: State) -> bool:
     run = state.run[0]
     return run.preempted > 0 or run.wait_head < run.wait_tail
@@ -362,7 +369,7 @@ def _continue(state: State, left: int, prefills: bool, decodes: bool) -> tuple[i
             else:
                 _add_chunk(slot, chunk, state)
     if not roomy:
-        _compact(state)
+        _compact(state, True)
     return left, roomy
 
 
@@ -402,8 +409,8 @@ def _preempt_last(state: State, count: int) -> int:
 
 
 @compiled
-def _compact(state: State) -> None:
-    """Close the gaps that dead slots leave, in order."""
+def _compact(state: State, mapped: bool) -> None:
+    """Close the gaps that dead slots leave, in order; rows learn their slots when they are `mapped`, which steps in bulk do without."""
     run = state.run[0]
     rows, slots = state.rows, state.slots
     kept = 0
@@ -412,7 +419,8 @@ def _compact(state: State) -> None:
             continue
         if kept != slot:
             slots[kept] = slots[slot]
-            rows[slots[kept].row].slot = kept
+            if mapped:
+                rows[slots[kept].row].slot = kept
         kept += 1
     run.running = kept
 
@@ -491,7 +499,7 @@ def _schedule(state: State) -> None:
 # Time of steps.
 
 
-@compiled
+@inlined
 def _seconds(state: State, curve: int, kind: int, tokens: int, sampled: int, bare: bool) -> float:
     """Time of the step at hand by the interval's or latency's curve, see steptime.total; `bare`: without attending to prefix hits."""
     size, sample = state.table[tokens], state.sampled[sampled]
@@ -509,7 +517,7 @@ def _seconds(state: State, curve: int, kind: int, tokens: int, sampled: int, bar
     return seconds
 
 
-@compiled
+@inlined
 def _line(one: Any, curve: int, line: int, bare: bool) -> float:
     """Prefill attention of one reach by one of its two lines."""
     pairs, reread = (one.bare_pairs, one.bare_reread) if bare else (one.pairs, one.reread)
@@ -690,7 +698,7 @@ def _launch(state: State, landing: float) -> None:
         run.land_tail += size
 
 
-@compiled
+@inlined
 def _land(state: State) -> None:
     """Steps whose latency has passed give their tokens; sequences with all their tokens leave."""
     run = state.run[0]
@@ -712,56 +720,86 @@ def _land(state: State) -> None:
             left |= slots[slot].flags & DEAD > 0
         run.flight_head += 1
     if left:
-        _compact(state)
+        _compact(state, True)
 
 
 # Many sequences at once: an engine without a pipeline, with room in the cache.
 
 
+@inlined
+def _most_growth(state: State, count: int, tokens: int) -> float:
+    """Bytes that `tokens` more tokens of each of `count` sequences take at most."""
+    size = state.run[0].block_size
+    blocks = -(-tokens // size) * count
+    each = 0.0
+    for place in range(len(state.kv)):
+        each += state.kv[place].bytes
+    return blocks * size * each
+
+
 @compiled
 def _growth(state: State, count: int, tokens: int) -> float:
-    """Bytes that `tokens` more tokens of each of the first `count` slots take."""
+    """Bytes that `tokens` more tokens of each of the first `count` slots, which decode, take."""
     run = state.run[0]
     slots, kv = state.slots, state.kv
     needed = 0.0
     for slot in range(count):
-        context = slots[slot].computed + tokens
+        context = slots[slot].known - 1 + tokens
         if context > slots[slot].covered:
             more = _footprint(context, kv, run.block_size) - slots[slot].shared * run.block_bytes - slots[slot].private
             needed += max(more, 0.0)
     return needed
 
 
-@compiled
+@inlined
 def _fits(needed: float, state: State) -> bool:
     run = state.run[0]
     return run.used - run.idle * run.block_bytes + needed <= run.kv_capacity * ROOM
 
 
 @compiled
-def _cover(state: State, count: int, tokens: int) -> None:
-    """Mark what `_growth` counted as held."""
+def _has_room(state: State, count: int, tokens: int, more: float) -> bool:
+    """Whether `tokens` more tokens of each of the first `count` slots, and `more` bytes, fit."""
+    return _fits(_most_growth(state, count, tokens) + more, state) or _fits(_growth(state, count, tokens) + more, state)
+
+
+@inlined
+def _cover(state: State, count: int, tokens: int) -> float:
+    """Mark the cache of `tokens` more tokens of the first `count` slots as held; returns its bytes."""
     run = state.run[0]
     slots, kv = state.slots, state.kv
+    needed = 0.0
     for slot in range(count):
-        context = slots[slot].computed + tokens
+        context = slots[slot].known - 1 + tokens
         if context > slots[slot].covered:
             more = _footprint(context, kv, run.block_size) - slots[slot].shared * run.block_bytes - slots[slot].private
             slots[slot].private += max(more, 0.0)
             slots[slot].covered = -(-context // run.block_size) * run.block_size
+            needed += max(more, 0.0)
+    return needed
 
 
-@compiled
+@inlined
+def _refresh(state: State, count: int) -> None:
+    """The sum of contexts and the least tokens left of the first `count` slots, unless they are known."""
+    run, slots = state.run[0], state.slots
+    if run.fresh:
+        return
+    run.contexts, run.least, run.fresh = 0, FOREVER, 1
+    for slot in range(count):
+        run.contexts += slots[slot].known
+        run.least = min(run.least, slots[slot].left)
+
+
+@inlined
 def _sum_contexts(state: State, count: int) -> None:
     """D by reach of the first `count` slots, and by how much each grows per step."""
     slots, reach = state.slots, state.reach
+    _refresh(state, count)
     for at in range(len(reach)):
         window = reach[at].window
         if window == 0:
-            known = 0
-            for slot in range(count):
-                known += slots[slot].known
-            reach[at].decode = known
+            reach[at].decode = state.run[0].contexts
             reach[at].grown = count
             continue
         total = growing = 0
@@ -771,7 +809,7 @@ def _sum_contexts(state: State, count: int) -> None:
         reach[at].decode, reach[at].grown = total, growing
 
 
-@compiled
+@inlined
 def _give_all(state: State, count: int, tokens: int, first: float, last: float, moment: float) -> bool:
     """Give the first `count` slots `tokens` tokens, from `first` to `moment`, the last after a gap of `last`; True when some finish.
 
@@ -781,7 +819,8 @@ def _give_all(state: State, count: int, tokens: int, first: float, last: float, 
     slots = state.slots
     common = run.common_last
     usual = first - common
-    same = 0
+    same = contexts = 0
+    least = FOREVER
     done = False
     for slot in range(count):
         gap = usual
@@ -794,14 +833,19 @@ def _give_all(state: State, count: int, tokens: int, first: float, last: float, 
         slots[slot].last = moment
         slots[slot].known += tokens
         slots[slot].left -= tokens
-        done |= slots[slot].left == 0
+        if slots[slot].left == 0:
+            done = True
+        else:
+            contexts += slots[slot].known
+            least = min(least, slots[slot].left)
     if same:
         state.gaps[_gap_bin(usual)] += same
     run.common_last = moment
+    run.contexts, run.least, run.fresh = contexts, least, 1
     return done
 
 
-@compiled
+@inlined
 def _finish_done(state: State, count: int, moment: float) -> None:
     """Of the first `count` slots those with all their tokens leave, in order."""
     slots = state.slots
@@ -825,14 +869,15 @@ def _step(state: State) -> bool:
     chunk = 0
     if partial == 1:
         chunk = min(slots[running - 1].known - slots[running - 1].computed, left)
-    needed = _growth(state, decoders, 1) + _chunk_growth(state, running - 1, chunk)
-    if partial > 1 or not _fits(needed, state):
+    needed = _chunk_growth(state, running - 1, chunk)
+    if partial > 1 or not _has_room(state, decoders, 1, needed):
         return False
     run.decodes = run.chunks = 0
+    needed += _cover(state, decoders, 1)
     if needed > 0:
         _take(needed, state)
-    _cover(state, decoders, 1)
     if chunk > 0:
+        state.rows[slots[running - 1].row].slot = running - 1
         _cover_chunk(state, running - 1, chunk)
         _add_chunk(running - 1, chunk, state)
     _admit(state, left - chunk)
@@ -862,7 +907,7 @@ def _decode_step(state: State, decoders: int) -> bool:
     return True
 
 
-@compiled
+@inlined
 def _chunk_growth(state: State, slot: int, chunk: int) -> float:
     """Bytes that a chunk of a slot's prompt takes."""
     run = state.run[0]
@@ -896,8 +941,6 @@ def _end_step(state: State, decoders: int, moment: float) -> None:
         _publish(slot, state)
     done = False
     if decoders > 0:
-        for slot in range(decoders):
-            slots[slot].computed += 1
         done = _give_all(state, decoders, 1, moment, 0.0, moment)
         if done:
             _finish_done(state, decoders, moment)
@@ -906,21 +949,25 @@ def _end_step(state: State, decoders: int, moment: float) -> None:
         if slots[slot].computed == slots[slot].known:
             run.partial -= 1
             _give_after_prompt(slot, moment, state)
-            done |= slots[slot].flags & DEAD > 0
+            if slots[slot].flags & DEAD:
+                done = True
+            else:
+                run.contexts += slots[slot].known
+                run.least = min(run.least, slots[slot].left)
     if run.chunks > 0:
         run.blocked = 0
     if done:
-        _compact(state)
+        _compact(state, False)
 
 
-@compiled
+@inlined
 def _leap(state: State) -> bool:
     """All decode-only steps up to the next event; False, and nothing done, when not even one has room.
 
     With D growing by g_w a step, step i lasts c + d i: c the time of the first, d = sum of slope_w g_w. j steps last j c + d j (j - 1) / 2.
     """
     run = state.run[0]
-    slots, reach = state.slots, state.reach
+    _slots, reach = state.slots, state.reach
     count = run.running
     if count == 0:
         return False
@@ -932,31 +979,30 @@ def _leap(state: State) -> bool:
         slope += reach[at].interval_decode * reach[at].grown
     start = run.now
     steps = _until_arrival(constant, slope, _next_arrival(state) - start, _uniform_steps(state, count))
-    needed = _growth(state, count, steps)
-    while steps > 1 and not _undisturbed(needed, state):
-        steps //= 2
+    if not _undisturbed(_most_growth(state, count, steps), state):
         needed = _growth(state, count, steps)
-    if not _fits(needed, state):
-        return False
-    if not run.prefill_first and not _undisturbed(needed, state):
-        run.blocked = 0  # a step evicts blocks and then looks whether what waits fits now: that is for _step
-        return True
+        while steps > 1 and not _undisturbed(needed, state):
+            steps //= 2
+            needed = _growth(state, count, steps)
+        if not _fits(needed, state):
+            return False
+        if not run.prefill_first and not _undisturbed(needed, state):
+            run.blocked = 0  # a step evicts blocks and then looks whether what waits fits now: that is for _step
+            return True
+    needed = _cover(state, count, steps)
     if needed > 0:
         _take(needed, state)
-    _cover(state, count, steps)
     seconds = steps * constant + slope * (steps * (steps - 1) / 2)
     _tally_leap(state, count, steps, seconds)
     _count_gaps(state, count, steps, constant, slope)
     run.now = start + seconds
-    for slot in range(count):
-        slots[slot].computed += steps
     if _give_all(state, count, steps, start + constant, _gap_of(constant, slope, steps - 1), run.now):
         _finish_done(state, count, run.now)
-        _compact(state)
+        _compact(state, False)
     return True
 
 
-@compiled
+@inlined
 def _undisturbed(needed: float, state: State) -> bool:
     """Whether there is room, without an eviction when requests wait for room: it may let one of them in."""
     run = state.run[0]
@@ -965,19 +1011,17 @@ def _undisturbed(needed: float, state: State) -> bool:
     return _fits(needed, state)
 
 
-@compiled
+@inlined
 def _gap_of(constant: float, slope: float, step: int) -> float:
     """Time of the step after `step` others of a leap; the first one's gap is counted apart."""
     return constant + slope * step if step > 0 else 0.0
 
 
-@compiled
+@inlined
 def _uniform_steps(state: State, count: int) -> int:
     """Steps until a sequence finishes or outgrows a window."""
     slots, reach = state.slots, state.reach
-    steps = slots[0].left
-    for slot in range(1, count):
-        steps = min(steps, slots[slot].left)
+    steps = state.run[0].least
     for at in range(len(reach)):
         window = reach[at].window
         if window > 0:
@@ -987,7 +1031,7 @@ def _uniform_steps(state: State, count: int) -> int:
     return steps
 
 
-@compiled
+@inlined
 def _until_arrival(constant: float, slope: float, wait: float, most: int) -> int:
     """The fewest steps, at most `most`, that last at least `wait`: an arrival during a step is seen at its end."""
     if most * constant + slope * (most * (most - 1) / 2) < wait:
@@ -1006,7 +1050,7 @@ def _until_arrival(constant: float, slope: float, wait: float, most: int) -> int
     return steps
 
 
-@compiled
+@inlined
 def _tally_leap(state: State, count: int, steps: int, seconds: float) -> None:
     run = state.run[0]
     run.steps += steps
@@ -1018,7 +1062,7 @@ def _tally_leap(state: State, count: int, steps: int, seconds: float) -> None:
         state.reach[at].sum_decode += steps * state.reach[at].decode + state.reach[at].grown * (steps * (steps - 1) / 2)
 
 
-@compiled
+@inlined
 def _count_gaps(state: State, count: int, steps: int, constant: float, slope: float) -> None:
     """Histogram of the gaps after the first step of a leap: gap i is constant + slope i; runs that share a bin are counted at once."""
     step = 1
@@ -1034,6 +1078,17 @@ def _count_gaps(state: State, count: int, steps: int, constant: float, slope: fl
                 end -= 1
         state.gaps[held] += count * (end - step)
         step = end
+
+
+@compiled
+def _one_by_one(state: State) -> None:
+    """Before a step that goes one sequence at a time: bring up to date what steps in bulk leave out, and forget what they keep."""
+    slots = state.slots
+    for slot in range(state.run[0].running):
+        state.rows[slots[slot].row].slot = slot
+        if slots[slot].flags & DECODING:
+            slots[slot].computed = slots[slot].known - 1
+    state.run[0].fresh = 0
 
 
 @entry
@@ -1054,6 +1109,7 @@ def serve(arrays: tuple[Any, ...]) -> None:
             prompts = run.partial > 0 or (_waiting(state) and run.blocked == 0)
             if _step(state) if prompts else _leap(state):
                 continue
+            _one_by_one(state)
         _schedule(state)
         if run.decodes + run.chunks > 0:
             _issue(state)
