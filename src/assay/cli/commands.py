@@ -131,7 +131,8 @@ def compare(model: str | None, chips: str | None, scenario: Path | None, out: Pa
     asked = questions.read(model, chips, scenario, flags)
     if out:
         options.writable(out)
-    found = [options.headed(answer.to_dict(), question.seed) for question, answer in questions.answered(asked, flags)]
+    answers = list(questions.answered(asked, flags))
+    found = [options.headed(answer.to_dict(), question.seed) for question, answer in answers]
     if out:
         page.write(found, out)
     result = found[0] if scenario is None else {**options.headed({}, None), "comparisons": found}
@@ -143,6 +144,8 @@ def compare(model: str | None, chips: str | None, scenario: Path | None, out: Pa
             console.print(f"report: {out}")
 
     options.emit(result, json, show)
+    if not all(answer.complete for _, answer in answers):
+        raise KeyboardInterrupt
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

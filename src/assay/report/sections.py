@@ -96,7 +96,7 @@ def _runs(view: View, columns: Sequence[Column], shown: Sequence[tuple[Standing,
 
 def _name(standing: Standing, style: Style, run: Record) -> str:
     feasible = bool(run.get("feasible"))
-    said = "meets targets" if feasible else "misses targets" if run.get("chips") else "cannot hold the model"
+    said = "meets targets" if feasible else "misses targets" if run.get("chips") else "no deployment"
     return f'{mark(style, feasible)}{escape(standing.title)}<small class="{"yes" if feasible else "no"}">{said}</small>'
 
 

@@ -104,7 +104,7 @@ def notes(comparison: Record) -> list[str]:
     """What a reader must know beside the verdict: chips left out and why, chips without an offer, mixed bases, thin evidence."""
     found = standings(comparison)
     said = [f"{s.title} does not meet the targets{_because(s.why_not)}" for s in found if s.best is not None and not s.feasible]
-    said += [f"{s.title} cannot hold the model{_because(s.why_not)}" for s in found if s.best is None]
+    said += [f"{s.title} has no deployment{_because(s.why_not)}" for s in found if s.best is None]
     unpriced = [s.title for s in found if s.feasible and number(s.best, "cost_per_hour") is None]
     if unpriced:
         said.append(f"No offer for {', '.join(unpriced)}: ranked by worth, the price at which it would tie the cheapest other chip.")

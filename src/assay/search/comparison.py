@@ -157,6 +157,7 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form that the command line promises."""
+        seen = {run.chip for run in self.runs}
         marks = zip(self.runs, frontier(self.runs), worths(self.runs), strict=True)
         rows = [{**run.to_dict(), "frontier": on, "worth": worth} for run, on, worth in marks]
         return {
@@ -164,18 +165,19 @@ class Comparison:
             "workload": self.question.workload.to_dict(),
             "slo": self.question.slo.to_dict(),
             "chips": [_entry(chip) for chip in self.chips],
-            "candidates": [*rows, *(self._nothing(chip) for chip in self.chips if chip.name in self.unfit)],
+            "candidates": [*rows, *(self._nothing(chip) for chip in self.chips if chip.name not in seen)],
             "best": self.best,
             "assumptions": self.assumptions(),
         }
 
     def _nothing(self, chip: Chip) -> dict[str, Any]:
-        """The candidate of a chip on which nothing fits: every figure is null."""
+        """The candidate of a chip on which nothing fits, or that was not reached: every figure is null."""
+        why_not = self.unfit.get(chip.name, "interrupted before its deployments were sized")
         empty: dict[str, Any] = dict.fromkeys(_FIGURES)
         nothing = {name: dict.fromkeys(("mean", "p50", "p90", "p95", "p99", "p999")) for name in LATENCIES}
         return {
             **empty, **nothing, "model": self.model, "chip": chip.name, "family": chip.family, "feasible": False, "frontier": False,
-            "why_not": self.unfit[chip.name], "why_no_cost": "nothing fits", "evidence": evidence_of(chip).to_dict(), "assumptions": [],
+            "why_not": why_not, "why_no_cost": "nothing was served", "evidence": evidence_of(chip).to_dict(), "assumptions": [],
         }  # fmt: skip
 
     def summary(self) -> str:
