@@ -1,5 +1,6 @@
 """What is tried: every plant fits, what is asked holds, and where nothing fits the reason says what would help."""
 
+from contextlib import suppress
 from dataclasses import replace
 from math import ceil
 
@@ -143,8 +144,11 @@ def test_the_chunk_is_the_quickest_for_a_prompt() -> None:
     plants = [plant for plant in find(model, Chip.load("groq-lpu-v1"), Asked(max_num_seqs=32)).plants if plant.part.pp > 1][:3]
     for plant in plants:
         assert plant.part.token_budget in CHUNKS
-        own = prompt_latency(plant, 1024)
-        assert own == min(prompt_latency(build(model, replace(plant.part, token_budget=chunk)), 1024) for chunk in CHUNKS)
+        others = []
+        for chunk in CHUNKS:
+            with suppress(CannotHold):  # the activations of a long chunk may leave no room
+                others.append(prompt_latency(build(model, replace(plant.part, token_budget=chunk)), 1024))
+        assert prompt_latency(plant, 1024) == min(others)
 
 
 @pytest.mark.parametrize(("model", "chip"), [("llama-3.1-8b", "h100-sxm"), ("llama-3.1-70b", "h100-sxm"), ("llama-3.1-8b", "groq-lpu-v1")])

@@ -1,8 +1,9 @@
 """The deployments of a model on a chip that are worth simulating: engines, precisions and layouts that fit."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from math import ceil
+from typing import TypeVar
 
 from assay._base.errors import AssayError, CannotHold
 from assay._base.precisions import precisions
@@ -13,6 +14,8 @@ from assay.models import Model
 from assay.models.shapes import ExpertsFfn, LatentAttention
 from assay.search.estimate import prompt_latency
 from assay.search.plant import Plant, build
+
+Layout = TypeVar("Layout")
 
 MOST_RANKS = 64  # no tensor-parallel group wider than this is tried unless asked for
 WIDER = 16  # nor one this many times wider than the narrowest that fits
@@ -45,7 +48,7 @@ def find(model: Model, chip: Chip, asked: Asked) -> Found:
 def smallest(model: Model, chip: Chip, engine: Engine, asked: Asked) -> Plant:
     """The deployment of the fewest chips that fits; raises CannotHold with the last reason when none does."""
     refusals: list[AssayError] = []
-    layouts = _resident(model, asked) if chip.resident else (*_kernels(model, chip, engine, asked), *_stages(chip, engine, asked))
+    layouts = _resident(model, chip, asked) if chip.resident else (*_kernels(model, chip, engine, asked), *_stages(chip, engine, asked))
     for layout in sorted(layouts, key=lambda layout: (layout.tp or 1) * (layout.pp or 1)):
         try:
             return build(model, resolve(model, chip, engine, layout))
@@ -91,9 +94,14 @@ def _fitting(model: Model, chip: Chip, engine: Engine, asked: Asked, refusals: l
 
 
 def _built(model: Model, chip: Chip, engine: Engine, layouts: Iterable[Asked], refusals: list[AssayError]) -> Iterator[Plant]:
+    return _each(lambda layout: build(model, resolve(model, chip, engine, layout)), layouts, refusals)
+
+
+def _each(make: Callable[[Layout], Plant], layouts: Iterable[Layout], refusals: list[AssayError]) -> Iterator[Plant]:
+    """The plants of the layouts that can be; why the others cannot is added to `refusals`."""
     for layout in layouts:
         try:
-            yield build(model, resolve(model, chip, engine, layout))
+            yield make(layout)
         except AssayError as error:
             refusals.append(error)
 
@@ -101,7 +109,8 @@ def _built(model: Model, chip: Chip, engine: Engine, layouts: Iterable[Asked], r
 def _pipelines(model: Model, chip: Chip, engine: Engine, asked: Asked, refusals: list[AssayError]) -> Iterator[Plant]:
     """For each width of a stage the fewest stages that fit and, for more cache, the most up to twice as many."""
     fitting: dict[int, list[Plant]] = {}
-    for plant in _built(model, chip, engine, _resident(model, asked), refusals):
+    shortest = replace(asked, token_budget=asked.token_budget or CHUNKS[0])
+    for plant in _built(model, chip, engine, _resident(model, chip, shortest), refusals):
         fitting.setdefault(plant.part.tp, []).append(plant)
     for plants in fitting.values():
         fewest = plants[0]
@@ -111,8 +120,9 @@ def _pipelines(model: Model, chip: Chip, engine: Engine, asked: Asked, refusals:
 
 
 def _chunked(plant: Plant) -> Plant:
-    """The same layout with the prefill chunk that passes a typical prompt through all stages soonest."""
-    variants = [build(plant.model, replace(plant.part, token_budget=chunk)) for chunk in CHUNKS] if plant.part.pp > 1 else [plant]
+    """The same layout with the prefill chunk, of those that fit, that passes a typical prompt through all stages soonest."""
+    parts = [replace(plant.part, token_budget=chunk) for chunk in CHUNKS]
+    variants = [*_each(lambda part: build(plant.model, part), parts, [])]
     return min(variants, key=lambda variant: prompt_latency(variant, TYPICAL_PROMPT))
 
 
@@ -127,7 +137,13 @@ def _stages(chip: Chip, engine: Engine, asked: Asked) -> Iterator[Asked]:
     """Pipelines over whole scopes, for a model that is too large for one."""
     if engine.has("pipeline_parallel"):
         for stages in (2, 3, 4, 6, 8, 12, 16):
-            yield replace(asked, tp=_widths(chip)[-1], pp=stages)
+            if _widths(chip)[-1] * stages <= _joined(chip):
+                yield replace(asked, tp=_widths(chip)[-1], pp=stages)
+
+
+def _joined(chip: Chip) -> int:
+    """Chips that the widest link scope joins."""
+    return max((int(link.size.value) for link in chip.links), default=1)
 
 
 def _widths(chip: Chip) -> list[int]:
@@ -143,13 +159,14 @@ def _expert_variants(model: Model, engine: Engine, asked: Asked, tp: int) -> Ite
         yield replace(asked, tp=tp, ep=tp, dp=tp)
 
 
-def _resident(model: Model, asked: Asked) -> Iterator[Asked]:
-    """Every width of a stage with every number of stages that whole layers make, fewest first."""
+def _resident(model: Model, chip: Chip, asked: Asked) -> Iterator[Asked]:
+    """Every width of a stage with every number of stages that whole layers make, fewest first, as far as links reach."""
     depth = model.architecture.depth
     stages = sorted({ceil(depth / layers) for layers in range(1, depth + 1)})
     for tp in _powers(MOST_RANKS):
         for pp in stages:
-            yield replace(asked, tp=tp, pp=pp)
+            if tp * pp <= _joined(chip):
+                yield replace(asked, tp=tp, pp=pp)
 
 
 def _powers(most: int) -> Iterator[int]:

@@ -12,6 +12,8 @@ from assay.models import Model
 from assay.simulate import Policy
 from assay.steptime import StepTime
 
+USEFUL_CONTEXT = 2048  # tokens; a replica that cannot hold one sequence of them serves nobody
+
 
 @dataclass(frozen=True, eq=False)
 class Plant:
@@ -48,6 +50,9 @@ def build(model: Model, part: Part) -> Plant:
         max_context=model.architecture.max_context,
         admission_delay=machine.constants.host["request"],
     )
-    if policy.footprint(1) > policy.kv_capacity:
-        raise CannotHold(f"--tp {part.tp} --pp {part.pp} on {part.chip.name}: no room for one block of KV cache. Use more chips.")
+    shortest = min(USEFUL_CONTEXT, policy.max_context)
+    needed = policy.footprint(shortest)
+    if needed > policy.kv_capacity:
+        room = f"the KV cache has {policy.kv_capacity / 1e9:.3g} GB, a sequence of {shortest} tokens takes {needed / 1e9:.3g}"
+        raise CannotHold(f"--tp {part.tp} --pp {part.pp} on {part.chip.name}: {room}. Use more chips (--tp, --pp) or a narrower --kv.")
     return Plant(model, part, ops, machine, times, policy)
