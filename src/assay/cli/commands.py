@@ -58,13 +58,24 @@ def offers(name: str | None, json: bool) -> None:
     _catalogue("offers", name, json)
 
 
+# What a terminal of 80 columns has room for; --json gives the rest.
+_COLUMNS = {
+    "chips": ("name", "title", "family", "status"),
+    "models": ("name", "parameters", "active_parameters", "weight_bytes", "precision"),
+    "engines": ("name", "version", "runs_on"),
+    "workloads": ("name", "requests", "rate", "source"),
+    "offers": ("chip", "dollars", "basis", "tier", "date"),
+}
+
+
 def _catalogue(noun: str, name: str | None, json: bool) -> None:
     from assay import api
     from assay.report import table
 
     if name is None or noun == "offers":
         rows = api.listing(noun, name)
-        options.emit(options.headed({noun: rows}, None), json, lambda console: table.listing(rows, console))
+        brief = [{key: row.get(key) for key in _COLUMNS[noun]} for row in rows]
+        options.emit(options.headed({noun: rows}, None), json, lambda console: table.listing(brief, console))
         return
     entry, shown = api.entry(noun, name)
     options.emit(options.headed(entry, None), json, lambda console: table.entry(shown, console))
