@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from assay._base.errors import InputError
+from assay._base.facts import Fact
 from assay.chips import Chip
-from assay.deployments import Asked, Deployment, Part, check_layout, flags, resolve
+from assay.deployments import Asked, Deployment, Part, Speculation, check_asked, check_layout, flags, resolve
 from assay.engines import Engine
 from assay.models import Model
 
@@ -41,6 +42,22 @@ def resolved(model: str = "llama-3.1-8b", chip: str = "h100-sxm", engine: str = 
         ("llama-3.1-8b", {"weights": "fp7"}, "--weights: 'fp7' is not a known precision"),
         ("llama-3.1-8b", {"activations": "fp7"}, "--activations: 'fp7' is not a known precision"),
         ("llama-3.1-8b", {"kv": "fp7"}, "--kv: 'fp7' is not a known precision"),
+        ("llama-3.1-8b", {"speculate": "three"}, "--speculate: is 'three'"),
+        ("llama-3.1-8b", {"speculate": "3"}, "--speculate: is '3'"),
+        ("llama-3.1-8b", {"speculate": "0:0.5"}, "--speculate: is '0:0.5'"),
+        ("llama-3.1-8b", {"speculate": "17:0.5"}, "--speculate: is '17:0.5'"),
+        ("llama-3.1-8b", {"speculate": "2.5:0.5"}, "--speculate: is '2.5:0.5'"),
+        ("llama-3.1-8b", {"speculate": "3:1.1"}, "--speculate: is '3:1.1'"),
+        ("llama-3.1-8b", {"speculate": "3:-0.1"}, "--speculate: is '3:-0.1'"),
+        ("llama-3.1-8b", {"speculate": "3:nan"}, "--speculate: is '3:nan'"),
+        ("llama-3.1-8b", {"speculate": "3:0.5:"}, "--speculate: is '3:0.5:'"),
+        ("llama-3.1-8b", {"speculate": ""}, "--speculate: is ''"),
+        ("llama-3.1-8b", {"speculate": "3:0.5:llama-9"}, "llama-9: no such entry in the catalogue of models"),
+        (
+            "deepseek-r1",
+            {"tp": 128, "ep": 128, "dp": 2, "speculate": "3:0.5:llama-3.1-8b"},
+            "--speculate: llama-3.1-8b: cannot run under --tp: 64 does not divide the attention heads (32)",
+        ),
     ],
 )
 def test_a_layout_that_cannot_be_is_named(model: str, asked: dict[str, object], named: str | None) -> None:
@@ -162,7 +179,37 @@ def test_to_dict_is_plain() -> None:
     assert document["chip"] == "h100-sxm"
     assert document["role"] == "all"
     assert (document["tp"], document["weights"]) == (2, "bf16")
+    assert document.pop("speculate") is None
     assert all(isinstance(value, str | int | float | bool) for value in document.values())
+
+
+def test_speculation_by_heads() -> None:
+    """Tokens and acceptance alone mean heads of the model itself; both are said."""
+    part = resolved(speculate="3:0.7")
+    assert part.speculation == Speculation(3, 0.7, None)
+    assert (part.width, part.to_dict()["speculate"]) == (4, "3:0.7")
+    assert part.assumptions[-2:] == ("acceptance 0.7 of each drafted token, as asked", "drafts by a layer like the model's last")
+    assert (resolved().width, resolved().speculation) == (1, None)
+
+
+def test_speculation_by_a_model(tmp_path: Path) -> None:
+    """A draft model is a name of the catalogue or a config, and its name is shown."""
+    part = resolved("llama-3.3-70b", tp=8, speculate="16:1:LLAMA-3.1-8B")
+    assert part.speculation == Speculation(16, 1.0, Model.load("llama-3.1-8b"))
+    assert part.to_dict()["speculate"] == "16:1:llama-3.1-8b"
+    assert "drafts by llama-3.1-8b, weights bf16 as its checkpoint has them" in part.assumptions
+    with pytest.raises(InputError, match=r"config\.json"):
+        resolved(speculate=f"1:0:{tmp_path / 'config.json'}")
+
+
+def test_an_engine_that_cannot_speculate_refuses() -> None:
+    """The engine's features decide; the message names the flag and the engine."""
+    engine = Engine.load("generic")
+    without = replace(engine, features={**engine.features, "speculation": Fact(False)})
+    with pytest.raises(InputError, match=r"--speculate: generic: cannot speculate"):
+        resolve(Model.load("llama-3.1-8b"), Chip.load("h100-sxm"), without, Asked(speculate="3:0.7"))
+    with pytest.raises(InputError, match="--speculate: is 'x'"):
+        check_asked(Asked(speculate="x"))
 
 
 def test_deployment_of_a_chip() -> None:
@@ -203,6 +250,7 @@ def test_a_file_is_read(tmp_path: Path) -> None:
         "block_size": 32,
         "kv_memory_fraction": 0.8,
         "prefix_cache": False,
+        "speculate": "3:0.7",
     }
     assert set(values) == {field.name for field in fields(Asked)}
     rows = "\n".join(f"{key} = {str(value).lower() if isinstance(value, bool) else repr(value)}" for key, value in values.items())

@@ -23,6 +23,7 @@ from assay.search.evidence import bands, evidence_of
 from assay.search.plant import Plant, build
 from assay.search.price import Market
 from assay.search.runs import Evidence, Run
+from assay.simulate.run import Progress
 from assay.slo import Slo
 from assay.workloads import Workload
 
@@ -91,12 +92,16 @@ def simulate(
     prices: Prices | None = None,
     *,
     reference: bool = False,
+    progress: Progress | None = None,
 ) -> Run:
-    """One deployment under one load, by the compiled simulator or the reference; AssayError when the chips cannot hold the model."""
+    """One deployment under one load, by the compiled simulator or the reference; AssayError when the chips cannot hold the model.
+
+    `progress` is called now and then with the number of finished requests and of all.
+    """
     chip, _ = deployment.one
     plant = plan_one(model, deployment)
     market = (prices or Prices()).markets([chip.name])[chip.name]
-    return evaluate(plant, Question(workload, slo or Slo(), reference), market)
+    return evaluate(plant, Question(workload, slo or Slo(), reference), market, progress)
 
 
 def compare(

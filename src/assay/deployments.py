@@ -1,7 +1,7 @@
 """How a model is laid over chips: parts of like replicas, each with its parallelism, precisions and scheduling limits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ class Asked:
     block_size: int | None = None
     kv_memory_fraction: float | None = None
     prefix_cache: bool | None = None
+    speculate: str | None = None
 
     @property
     def parallelism_given(self) -> bool:
@@ -39,10 +40,52 @@ class Asked:
         return any(value is not None for value in (self.tp, self.pp, self.dp, self.ep))
 
 
+MOST_DRAFTED = 16  # tokens
+
+
+@dataclass(frozen=True)
+class Speculation:
+    """Drafting: `tokens` for each decoding sequence in a step, each accepted with chance `acceptance` if those before it were.
+
+    `draft` is the model that drafts; None: heads of the model itself, of a layer each.
+    """
+
+    tokens: int
+    acceptance: float
+    draft: Model | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Speculation":
+        """What --speculate says, TOKENS:ACCEPTANCE[:DRAFT_MODEL]; raises InputError when it says something else."""
+        remedy = f"Give TOKENS:ACCEPTANCE[:DRAFT_MODEL], 1 to {MOST_DRAFTED} tokens and a chance from 0 to 1, as 3:0.7"
+        said = text.split(":", 2)
+        try:
+            tokens, acceptance = int(said[0]), float(said[1])
+        except (ValueError, IndexError):
+            raise InputError("--speculate", "", f"is {text!r}", remedy) from None
+        if not (1 <= tokens <= MOST_DRAFTED and 0 <= acceptance <= 1 and all(said)):
+            raise InputError("--speculate", "", f"is {text!r}", remedy)
+        return cls(tokens, acceptance, Model.load(said[2]) if said[2:] else None)
+
+    @property
+    def text(self) -> str:
+        """TOKENS:ACCEPTANCE[:DRAFT_MODEL]."""
+        return f"{self.tokens}:{self.acceptance:g}{f':{self.draft.name}' if self.draft else ''}"
+
+    @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What predictions take for granted about it."""
+        accepted = f"acceptance {self.acceptance:g} of each drafted token, as asked"
+        if self.draft is None:
+            return accepted, "drafts by a layer like the model's last"
+        return accepted, f"drafts by {self.draft.name}, weights {self.draft.architecture.precision} as its checkpoint has them"
+
+
 @dataclass(frozen=True)
 class Part:
     """Like replicas of one model on one kind of chip: `chips` of one replica = tp x pp.
 
+    `max_num_seqs` and `token_budget` are those of each of the `dp` attention ranks, as engines give them.
     `assumptions` names each default that the user did not give, with its source.
     """
 
@@ -62,6 +105,7 @@ class Part:
     dp: int = 1
     ep: int = 1
     role: str = "all"
+    speculation: Speculation | None = None
     assumptions: tuple[str, ...] = ()
 
     @property
@@ -69,17 +113,23 @@ class Part:
         """Chips of one replica."""
         return self.tp * self.pp
 
+    @property
+    def width(self) -> int:
+        """Tokens of each decoding sequence in a step: one, and those that were drafted."""
+        return 1 + (self.speculation.tokens if self.speculation else 0)
+
     def rate(self, weights: Precision | None = None) -> str:
         """Key of the chip's peak that arithmetic with these weights uses: the wider operand's, or 16 bit where it has no such rate."""
         wider = max(weights or self.weights, self.activations, key=lambda operand: operand.width)
         return wider.rate if wider.rate in self.chip.peak else _sixteen_bit(self.chip)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form: names and plain numbers."""
+        """JSON form: names and plain numbers; `speculate` is None without speculation."""
         plain = ("replicas", "tp", "pp", "dp", "ep", "max_num_seqs", "token_budget", "block_size", "kv_memory_fraction", "prefix_cache")
         precisions = {key: getattr(self, key).name for key in ("weights", "activations", "kv")}
         head = {"role": self.role, "chip": self.chip.name, "engine": self.engine.name}
-        return {**head, **{key: getattr(self, key) for key in plain}, **precisions}
+        speculate = self.speculation.text if self.speculation else None
+        return {**head, **{key: getattr(self, key) for key in plain}, "speculate": speculate, **precisions}
 
 
 @dataclass(frozen=True)
@@ -129,7 +179,9 @@ def resolve(model: Model, chip: Chip, engine: Engine, asked: Asked) -> Part:
     layout: dict[str, Any] = {key: getattr(asked, key) or 1 for key in ("tp", "pp", "dp", "ep", "replicas")}
     if asked.tp is None and asked.dp:
         layout["tp"] = asked.dp
-    part = Part(chip, engine, weights, activations, kv, **settings, **layout, assumptions=(*said, *defaults))
+    speculation = _speculation(engine, asked)
+    assumed = (*said, *defaults, *(speculation.assumptions if speculation else ()))
+    part = Part(chip, engine, weights, activations, kv, **settings, **layout, speculation=speculation, assumptions=assumed)
     check_layout(model, part)
     return part
 
@@ -143,12 +195,22 @@ def check_asked(asked: Asked) -> None:
             raise InputError(f"--{name.replace('_', '-')}", "", error.problem, error.remedy) from None
         if name in ("weights", "activations", "kv"):
             precision(value, f"--{name}")
+    if asked.speculate is not None:
+        Speculation.parse(asked.speculate)
 
 
 def _refuse_unfit_engine(engine: Engine, chip: Chip) -> None:
     if not engine.runs(chip.family):
         families = ", ".join(engine.runs_on)
         raise InputError("--engine", engine.name, f"does not run on {chip.name} (family {chip.family})", f"It runs on: {families}")
+
+
+def _speculation(engine: Engine, asked: Asked) -> Speculation | None:
+    if asked.speculate is None:
+        return None
+    if not engine.has("speculation"):
+        raise InputError("--speculate", engine.name, "cannot speculate", "Leave it out, or use an engine with the feature speculation")
+    return Speculation.parse(asked.speculate)
 
 
 def _precisions(model: Model, chip: Chip, engine: Engine, asked: Asked) -> tuple[Precision, Precision, Precision, list[str]]:
@@ -206,11 +268,21 @@ def check_layout(model: Model, part: Part) -> None:
     for group in model.architecture.layers:
         _check_attention(group, part)
         _check_ffn(group, part)
+    if part.speculation and part.speculation.draft:
+        _check_draft(part.speculation.draft, part)
 
 
 def _divides(flag: str, ranks: int, name: str, size: int) -> None:
     if size % ranks:
         raise InputError(flag, "", f"{ranks} does not divide {name} ({size})", f"Give a divisor of {size}")
+
+
+def _check_draft(draft: Model, part: Part) -> None:
+    """The draft model runs on the same chips under the same layout."""
+    try:
+        check_layout(draft, replace(part, speculation=None))
+    except InputError as error:
+        raise InputError("--speculate", draft.name, f"cannot run under {error.file}: {error.problem}", error.remedy) from None
 
 
 def _check_attention(group: LayerGroup, part: Part) -> None:

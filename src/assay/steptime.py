@@ -4,11 +4,14 @@ A step has `n` tokens, of which `s` sequences sample, and for each reach w of th
 the decode context D_w, the prefill pairs P_w and the context R_w that prefill chunks read again. Its kind is DECODE when no
 sequence prefills, else MIXED.
 
-    time = tokens[kind][n] + sampled[s] + sum over w of (decode[w] D_w + max over lines of (p P_w + r R_w))
+    time = tokens[kind][n] + sampled[s] + draft[b] + sum over w of (decode[w] D_w + max over lines of (p P_w + r R_w))
+
+With speculation b decoding sequences draft before they are verified. Ranks in lock step each have such a time of their own; the
+step lasts as long as the slowest of them, and joint[kind][n of all ranks] more.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -26,6 +29,7 @@ class Curve:
 
     Shapes, with K kinds, R resources, W reaches: `tokens` (K, R, N + 1); `sampled` (R, S + 1); `decode` (W, R) per context token;
     `prefill` (W, L, 2): for each of L competing lines the slope per pair and per re-read token; `lines` (L): the resource of each.
+    `draft` (R, B + 1) by sequences that draft; `joint` (K, R, M + 1) by tokens of all ranks; each may be empty: nothing.
     """
 
     tokens: Floats
@@ -33,6 +37,20 @@ class Curve:
     decode: Floats
     prefill: Floats
     lines: tuple[int, ...]
+    draft: Floats = field(default_factory=lambda: np.zeros((len(RESOURCES), 0)))
+    joint: Floats = field(default_factory=lambda: np.zeros((2, len(RESOURCES), 0)))
+
+    @cached_property
+    def draft_totals(self) -> list[float]:
+        """`draft` summed over resources, by b."""
+        totals: list[float] = self.draft.sum(axis=0).tolist()
+        return totals
+
+    @cached_property
+    def joint_totals(self) -> list[list[float]]:
+        """`joint` summed over resources, by kind and n of all ranks."""
+        totals: list[list[float]] = self.joint.sum(axis=1).tolist()
+        return totals
 
     @cached_property
     def token_totals(self) -> list[list[float]]:
@@ -61,7 +79,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Step:
-    """What one step does: kind, tokens, sampling sequences, and by reach the sums D, P and R."""
+    """What one rank does in a step: kind, tokens, samples, by reach the sums D, P and R, and how many sequences draft."""
 
     kind: int
     tokens: int
@@ -69,11 +87,14 @@ class Step:
     decode: Sequence[float]
     pairs: Sequence[float]
     reread: Sequence[float]
+    drafting: int = 0
 
 
 def total(curve: Curve, step: Step) -> float:
-    """Seconds (joules) of one step."""
+    """Seconds (joules) of one step, of one rank what is its own."""
     seconds = curve.token_totals[step.kind][step.tokens] + curve.sampled_totals[step.sampled]
+    if curve.draft_totals:
+        seconds += curve.draft_totals[step.drafting]
     for slope, context in zip(curve.decode_totals, step.decode, strict=True):
         seconds += slope * context
     if step.kind == MIXED:
@@ -82,9 +103,16 @@ def total(curve: Curve, step: Step) -> float:
     return seconds
 
 
+def together(curve: Curve, kind: int, tokens: int) -> float:
+    """Seconds (joules) that ranks in lock step spend together on the tokens of all of them."""
+    return curve.joint_totals[kind][tokens] if curve.joint_totals[kind] else 0.0
+
+
 def split(curve: Curve, step: Step) -> Floats:
     """The same time by resource, shape (R,); its sum equals `total`."""
     seconds: Floats = curve.tokens[step.kind, :, step.tokens] + curve.sampled[:, step.sampled] + np.asarray(step.decode) @ curve.decode
+    if curve.draft_totals:
+        seconds += curve.draft[:, step.drafting]
     if step.kind == MIXED:
         for reach in range(len(step.pairs)):
             work = curve.prefill[reach] @ np.array([step.pairs[reach], step.reread[reach]])
@@ -100,7 +128,8 @@ class StepTime:
     `interval` is the time until the next step may be issued, `latency` the time until this step's tokens exist; they differ in a
     pipeline of `depth` stages. `joules` is the energy above idle, `idle_watts` what all chips of the replica draw when they wait.
     `reaches` names the reach of each column of D, P and R. Above `spill_after` bytes of KV in use, each further byte adds `spill`
-    seconds to a step, since it is read from a slower tier.
+    seconds to a step, since it is read from a slower tier. `ranks` attention ranks run in lock step, each with the tables given here;
+    `width` tokens of each decoding sequence are in a step: one, and those that were drafted.
     """
 
     interval: Curve
@@ -111,6 +140,8 @@ class StepTime:
     depth: int = 1
     spill_after: float = float("inf")
     spill: float = 0.0
+    ranks: int = 1
+    width: int = 1
 
     @property
     def most_tokens(self) -> int:

@@ -37,6 +37,15 @@ def test_help_loads_no_numbers() -> None:
     assert ended.stdout.strip() == "[]"
 
 
+def test_json_loads_no_terminal() -> None:
+    """Commands that print JSON need no Rich, which takes as long to import as much of their work."""
+    code = "import sys; from assay.cli.commands import main; main(sys.argv[1:]); sys.exit('rich' in sys.modules)"
+    for words in ("predict llama-3.1-8b --chip h100-sxm --prefill 9 --json", "models llama-3.1-8b --json"):
+        environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+        ended = subprocess.run([sys.executable, "-c", code, *words.split()], capture_output=True, env=environment, timeout=60, check=False)
+        assert ended.returncode == 0, ended.stderr
+
+
 def test_version() -> None:
     """`--version` prints the version of the package, installed or not."""
     ended = run("--version")

@@ -105,14 +105,6 @@ def test_an_empty_step_takes_no_time() -> None:
             assert split(curve, Step(DECODE, 0, 0, [0.0], [0.0], [0.0])).tolist() == [0.0] * len(RESOURCES)
 
 
-@pytest.mark.parametrize("dp", [1, 2, 4])
-def test_tables_hold_what_a_scheduler_may_ask(dp: int) -> None:
-    """Every attention rank may run as many sequences as its limit, so the tables count all ranks together."""
-    times, _ = fold(Model.load("deepseek-r1"), part("deepseek-r1", "b200-sxm", tp=8, ep=8, dp=dp, max_num_seqs=48))
-    assert times.most_sampled >= 48 * dp
-    assert times.most_tokens >= 64
-
-
 def test_idle_power_counts_every_chip() -> None:
     """All chips of a replica draw power while they wait."""
     alone, many = (fold(Model.load("llama-3.1-8b"), part(tp=tp, pp=pp))[0] for tp, pp in ((1, 1), (4, 2)))

@@ -12,7 +12,7 @@ from assay.chips import Chip
 from assay.deployments import Asked, Part, check_layout, resolve
 from assay.engines import Engine
 from assay.graph import lower
-from assay.graph.op import Exchange, Op
+from assay.graph.op import Exchange, Op, Reach
 from assay.graph.verify import GraphError, verify
 from assay.models import Model
 from assay.models.shapes import ExpertsFfn, GroupedAttention
@@ -72,6 +72,19 @@ def test_conversions_are_lawful(name: str, weights: str) -> None:
         verify(model, part, lower(model, part))
 
 
+@each_model
+@pytest.mark.parametrize("speculate", ["1:0.5", "4:0.5:llama-3.1-8b", "2:0.5:deepseek-v3.2"])
+def test_drafts_are_lawful(name: str, speculate: str) -> None:
+    """Graphs with ops that draft keep every law, over attention ranks and stages too; without them they are the model's."""
+    model = Model.load(name)
+    for tp, dp, pp in ((1, 1, 1), (8, 2, 3)):
+        part = part_of(model, tp=tp, dp=dp, pp=pp, speculate=speculate)
+        ops = lower(model, part)
+        verify(model, part, ops)
+        assert tuple(op for op in ops if not op.passes) == lower(model, replace(part, speculation=None))
+        assert {op.passes for op in ops} == {0, part.width - 1}
+
+
 def stored_bytes(ops: tuple[Op, ...]) -> float:
     """Bytes of all weights, each counted once however many ranks hold a copy."""
     return sum(op.count * (op.weights * op.shards - op.replicated) * op.bits / 8 for op in ops)
@@ -115,7 +128,7 @@ def biases(model: Model) -> float:
 
 @each_model
 def test_ranks_share_the_cache_and_declare_its_copies(name: str) -> None:
-    """All ranks together cache a token once: KV heads are copied only where there are fewer than ranks, latents on every rank."""
+    """The chips of an attention rank cache its token once: KV heads are copied where there are fewer than chips, latents on each."""
     model = Model.load(name)
     for tp, dp in ((1, 1), (4, 1), (16, 1), (16, 4), (8, 8)):
         part = part_of(model, tp=tp, dp=dp, kv="bf16")
@@ -127,7 +140,7 @@ def test_ranks_share_the_cache_and_declare_its_copies(name: str) -> None:
                 expected += group.count * 2 * max(attention.kv_heads, ranks) * attention.head_dim * 2
             else:
                 expected += group.count * (attention.kv_rank + attention.rope_dim) * 2 * ranks
-        assert cached * tp == pytest.approx(expected)
+        assert cached * (tp // dp) == pytest.approx(expected)
 
 
 @each_model
@@ -236,6 +249,8 @@ def test_a_collective_of_one_is_found(lowered: tuple[Model, Part, tuple[Op, ...]
         ({"count": 0}, "count 0"),
         ({"shards": 3}, "shards"),
         ({"exchange": Exchange("all-reduce", 2, 1.0)}, "exchange and kind"),
+        ({"own": False, "reach": Reach(0, 1.0, 1.0, 1.0)}, "attends to tokens that are not its own"),
+        ({"own": True, "shards": 4, "copies": 1}, "4 chips share what one attention rank of 2 has alone"),
     ],
 )
 def test_an_op_that_cannot_be_is_found(lowered: tuple[Model, Part, tuple[Op, ...]], changes: dict[str, object], problem: str) -> None:

@@ -1,5 +1,6 @@
 """Describing a trace, and the distance of the shipped descriptions from their traces."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,27 @@ def test_prefixes_that_are_left_out_are_noted() -> None:
     """A description has no prefixes; its notes say what was there."""
     notes = describe(Workload.draw(160, 10, requests=100, shared_prefix=160, rate=1), "x")["notes"]
     assert any("99%" in note and "prefix" in note for note in notes)
+
+
+def test_outputs_of_0_tokens_are_described(tmp_path: Path) -> None:
+    """Their share comes back in a draw; relative distances that would divide by 0 are left out."""
+    trace = made(Process("poisson", 5.0), 5000)
+    some = replace(trace, output=np.where(np.arange(5000) % 5 < 3, 0, trace.output))
+    write_description(describe(some, "some"), tmp_path / "some.toml")
+    drawn = Workload.load(tmp_path / "some.toml", requests=20_000)
+    assert (drawn.output == 0).mean() == pytest.approx(0.6, abs=0.02)
+    assert (drawn.output[drawn.output > 0]).mean() == pytest.approx(some.output[some.output > 0].mean(), rel=0.1)
+    assert "output_p50" not in distance(drawn, some)
+    none = replace(trace, output=np.zeros(5000, np.int64))
+    assert describe(none, "none")["lengths"]["output_edges"] == [0, 1]
+
+
+def test_sessions_are_not_described_and_priorities_noted() -> None:
+    """A description has neither."""
+    drawn = Workload.draw(10, 10, requests=50, rate=5)
+    with pytest.raises(InputError, match="wait for one another"):
+        describe(replace(drawn, session=np.zeros(50, np.int64)), "x")
+    assert "Priorities are left out" in describe(replace(drawn, priority=np.ones(50, np.int64)), "x")["notes"]
 
 
 def test_a_trace_without_arrivals_is_refused() -> None:

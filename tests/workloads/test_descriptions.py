@@ -61,16 +61,50 @@ def test_more_requests_begin_with_the_same_lengths(tmp_path: Path) -> None:
     assert not many.assumptions
 
 
+def test_a_profile_is_written_read_and_drawn_at_another_rate_within_its_period(tmp_path: Path) -> None:
+    """The rate that is asked for is the mean over the period; no second of it is stretched."""
+    file = tmp_path / "day.toml"
+    profile = {"kind": "profile", "rate": 2.0, "period": 50.0, "levels": [0.0, 0, 1]}
+    write_description(description(arrival=profile), file)
+    assert read_toml(file)["arrival"] == profile
+    for rate in (None, 7.0):
+        drawn = Workload.load(file, requests=7000, rate=rate)
+        assert drawn.rate == pytest.approx(rate or 2.0, rel=0.05)
+        assert (drawn.arrival % 50 >= 50 / 3).all()
+    assert Workload.load(file, concurrency=3).concurrency == 3
+    for wrong in ({"rate": 0.0}, {"rate": 1.0, "concurrency": 2}):
+        with pytest.raises(InputError):
+            Workload.load(file, **wrong)
+
+
+def test_outputs_of_0_tokens_are_drawn_from_their_own_bin(tmp_path: Path) -> None:
+    """As many as their weight says, and none of the next bin."""
+    file = tmp_path / "some.toml"
+    write_description(description(lengths={"input_edges": [1, 2], "output_edges": [0, 1, 3], "weights": [[1, 3]]}), file)
+    outputs = Workload.load(file, requests=20_000).output
+    assert set(outputs.tolist()) == {0, 1, 2}
+    assert (outputs == 0).mean() == pytest.approx(0.25, abs=0.02)
+
+
 @pytest.mark.parametrize(
     ("changed", "named"),
     [
         ({"arrival": {"kind": "gamma", "rate": 1.0}}, "arrival.cv"),
         ({"arrival": {"kind": "modulated", "rate": 1.0, "cv": 1.0}}, "arrival.segment"),
         ({"arrival": {"kind": "steady", "rate": 1.0}}, "arrival.kind"),
+        ({"arrival": {"kind": "profile", "rate": 1.0, "levels": [1.0]}}, "arrival.period"),
+        ({"arrival": {"kind": "profile", "rate": 1.0, "period": 9.0}}, "arrival.levels"),
+        ({"arrival": {"kind": "profile", "rate": 1.0, "period": 9.0, "levels": []}}, "arrival.levels"),
+        ({"arrival": {"kind": "profile", "rate": 1.0, "period": 9.0, "levels": [0, 0.0]}}, "arrival.levels"),
+        ({"arrival": {"kind": "profile", "rate": 1.0, "period": 9.0, "levels": [2, -1]}}, "arrival.levels"),
+        ({"arrival": {"kind": "profile", "rate": 1.0, "period": 9.0, "levels": [2, math.inf]}}, "arrival.levels"),
+        ({"arrival": {"kind": "profile", "rate": 1.0, "period": 0, "levels": [1]}}, "arrival.period"),
         ({"arrival": {"kind": "poisson", "rate": 0}}, "arrival.rate"),
         ({"requests": 0}, "requests"),
         ({"lengths": {"input_edges": [1], "output_edges": [5, 6], "weights": [[3]]}}, "lengths.input_edges"),
         ({"lengths": {"input_edges": [2, 1], "output_edges": [5, 6], "weights": [[3]]}}, "lengths.input_edges"),
+        ({"lengths": {"input_edges": [0, 1], "output_edges": [5, 6], "weights": [[3]]}}, "lengths.input_edges"),
+        ({"lengths": {"input_edges": [1, 2], "output_edges": [-1, 6], "weights": [[3]]}}, "lengths.output_edges"),
         ({"lengths": {"input_edges": [1, 2], "output_edges": [0, 6], "weights": [[3]]}}, "lengths.output_edges"),
         ({"lengths": {"input_edges": [1, 2.5], "output_edges": [5, 6], "weights": [[3]]}}, "lengths.input_edges"),
         ({"lengths": {"input_edges": [1, 2], "output_edges": [5, 6], "weights": [[3, 4]]}}, "lengths.weights"),

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,25 @@ def test_closed_loop_has_no_rate() -> None:
     assert (drawn.concurrency, drawn.rate, drawn.at_once, drawn.assumptions) == (2, None, False, ())
 
 
+def test_a_ramp_belongs_to_a_closed_loop() -> None:
+    """It is shown with the users, kept by cuts, and gone with them."""
+    drawn = Workload.draw(8, 8, requests=9, concurrency=4, ramp=20)
+    assert (drawn.ramp, drawn.first(3).ramp, drawn.closed(2).ramp) == (20, 20, 0)
+    assert drawn.to_dict()["ramp"] == 20
+    assert Workload.draw(8, 8, requests=9, concurrency=4).to_dict()["ramp"] == 0
+    assert "4 users in a closed loop who start over 20 s" in drawn.summary()
+    opened = replace(drawn, arrival=np.arange(9.0)).at_rate(3)
+    assert (opened.ramp, opened.concurrency) == (0, 0)
+    assert "ramp" not in opened.to_dict()
+
+
+def test_an_output_of_0_tokens_is_drawn_where_it_is_asked_for() -> None:
+    """Prompts alone."""
+    drawn = Workload.draw(100, 0, requests=5, spread=(0.5, 2), rate=1)
+    assert set(drawn.output.tolist()) == {0}
+    assert drawn.to_dict()["output"]["mean"] == 0
+
+
 @given(st.integers(0, 100), st.integers(0, 100))
 def test_prompts_begin_with_the_same_whole_blocks(prompt: int, shared: int) -> None:
     """Each prompt carries ids 0, 1, ... for the whole blocks of the common prefix."""
@@ -179,7 +199,8 @@ def test_to_dict_is_json_and_summary_one_line() -> None:
     ("given", "named"),
     [
         ({"isl": 0}, "isl"),
-        ({"osl": 0}, "osl"),
+        ({"osl": -1}, "osl"),
+        ({"osl": 1, "spread": (0.9, 1)}, "osl"),
         ({"requests": 0}, "requests"),
         ({"spread": (0.001, 1)}, "isl"),
         ({"spread": (2, 1)}, "spread"),
@@ -191,6 +212,12 @@ def test_to_dict_is_json_and_summary_one_line() -> None:
         ({"rate": math.nan}, "rate"),
         ({"concurrency": 0}, "concurrency"),
         ({"rate": 1, "concurrency": 1}, "rate, concurrency"),
+        ({"ramp": 1}, "ramp"),
+        ({"ramp": 0}, "ramp"),
+        ({"ramp": 1, "rate": 1}, "ramp"),
+        ({"ramp": -1, "concurrency": 1}, "ramp"),
+        ({"ramp": math.nan, "concurrency": 1}, "ramp"),
+        ({"ramp": math.inf, "concurrency": 1}, "ramp"),
         ({"seed": -1}, "seed"),
     ],
 )
@@ -226,6 +253,9 @@ def test_load_reads_a_trace_and_applies_the_load(tmp_path: Path) -> None:
     assert Workload.load(file, rate=3).arrival.tolist() == [0, 0.25, 1]
     assert Workload.load(file, requests=2, rate=3).arrival.tolist() == [0, 2 / 3]
     assert Workload.load(file, concurrency=2).concurrency == 2
+    assert Workload.load(file, concurrency=2, ramp=5).ramp == 5
+    with pytest.raises(InputError, match="without concurrency"):
+        Workload.load(file, ramp=5)
 
 
 def test_load_refuses_more_rows_than_there_are(tmp_path: Path) -> None:

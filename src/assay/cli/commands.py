@@ -1,15 +1,19 @@
 """The commands: parse, call the api, hand the result to report, print."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from assay import __version__
 from assay._base.errors import AssayError
 from assay.cli import options
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -70,15 +74,20 @@ _COLUMNS = {
 
 def _catalogue(noun: str, name: str | None, json: bool) -> None:
     from assay import api
-    from assay.report import table
 
-    if name is None or noun == "offers":
-        rows = api.listing(noun, name)
-        brief = [{key: row.get(key) for key in _COLUMNS[noun]} for row in rows]
-        options.emit(options.headed({noun: rows}, None), json, lambda console: table.listing(brief, console))
-        return
-    entry, shown = api.entry(noun, name)
-    options.emit(options.headed(entry, None), json, lambda console: table.entry(shown, console))
+    listed = name is None or noun == "offers"
+    rows = api.listing(noun, name) if listed else []
+    found, annotated = api.entry(noun, name) if name and not listed else ({noun: rows}, {})
+
+    def show(console: "Console") -> None:
+        from assay.report import table
+
+        if listed:
+            table.listing([{key: row.get(key) for key in _COLUMNS[noun]} for row in rows], console)
+        else:
+            table.entry(annotated, console)
+
+    options.emit(options.headed(found, None), json, show)
 
 
 @cli.command()
@@ -93,14 +102,19 @@ def predict(model: str, chip: str | None, prefill: int, decode: int, context: in
     """Predict one step: a prompt chunk of --prefill tokens beside --decode sequences with --context tokens each."""
     from assay import api
     from assay.models import Model
-    from assay.report import table
 
     if not prefill and not decode:
         raise click.UsageError("give --prefill, --decode or both: a step does something")
     if decode and not context:
         raise click.UsageError("give --context: the tokens that each decoding sequence has in the cache")
     step = api.predict(Model.load(model), options.deployed(chip, flags), prefill=prefill, decode=decode, context=context).to_dict()
-    options.emit(options.headed(step, None), json, lambda console: table.step(step, console))
+
+    def show(console: "Console") -> None:
+        from assay.report import table
+
+        table.step(step, console)
+
+    options.emit(options.headed(step, None), json, show)
 
 
 @cli.command()
@@ -110,18 +124,35 @@ def predict(model: str, chip: str | None, prefill: int, decode: int, context: in
 @options.workload
 @options.slo
 @options.offers
+@click.option("--requests-out", type=click.Path(path_type=Path), help="Write what became of each request to this .parquet file.")
 @click.option("--reference", is_flag=True, help="Take every step in plain Python: slow, the same figures.")
 @options.json_flag
-def simulate(model: str, chip: str | None, reference: bool, json: bool, **flags: Any) -> None:
+def simulate(model: str, chip: str | None, requests_out: Path | None, reference: bool, json: bool, **flags: Any) -> None:
     """Simulate one deployment under one load: what users feel, what it costs."""
     from assay import api
+    from assay.cli import progress
     from assay.models import Model
-    from assay.report import table
+    from assay.report import files
 
-    deployment, workload = options.deployed(chip, flags), options.drawn(flags)
-    found = api.simulate(Model.load(model), deployment, workload, options.targets(flags), options.prices(flags), reference=reference)
+    if requests_out:
+        options.writable("--requests-out", requests_out, ".parquet")
+    deployment, workload, slo, prices = options.deployed(chip, flags), options.drawn(flags), options.targets(flags), options.prices(flags)
+    with progress.bar("simulating") as told:
+        found = api.simulate(Model.load(model), deployment, workload, slo, prices, reference=reference, progress=told)
+    if requests_out:
+        with files.whole(requests_out) as draft:
+            found.frame().write_parquet(draft)
     run = found.to_dict()
-    options.emit(options.headed(run, flags["seed"]), json, lambda console: table.run(run, console))
+
+    def show(console: "Console") -> None:
+        from assay.report import histogram, table
+
+        chart = histogram.lines("TTFT", found.each.times.ttft[found.each.judged], slo.ttft, console.width) if found.each else ()
+        table.run(run, console, chart)
+        if requests_out:
+            console.print(f"requests: {requests_out}")
+
+    options.emit(options.headed(run, flags["seed"]), json, show)
 
 
 @cli.command()
@@ -141,14 +172,14 @@ def compare(model: str | None, chips: str | None, scenario: Path | None, out: Pa
 
     asked = questions.read(model, chips, scenario, flags)
     if out:
-        options.writable(out)
+        options.writable("--out", out)
     answers = list(questions.answered(asked, flags))
     found = [options.headed(answer.to_dict(), question.seed) for question, answer in answers]
     if out:
         page.write(found, out)
     result = found[0] if scenario is None else {**options.headed({}, None), "comparisons": found}
 
-    def show(console: Any) -> None:
+    def show(console: "Console") -> None:
         for comparison in found:
             table.comparison(comparison, console)
         if out:
@@ -161,6 +192,7 @@ def compare(model: str | None, chips: str | None, scenario: Path | None, out: Pa
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exit 2 with one message on bad input, 130 when interrupted."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads that NumPy's import starts, and nothing here has work for
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         cli.main(args=given, prog_name="assay", standalone_mode=False, obj=given)

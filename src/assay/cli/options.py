@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -69,6 +70,7 @@ workload = _together(
     click.option("--shared-prefix", type=click.INT, default=0, help="Tokens at the start of every prompt that are the same."),
     click.option("--rate", type=click.FLOAT, help="Requests per second over the whole deployment."),
     click.option("--concurrency", type=click.INT, help="Users of a closed loop, each with one request at a time."),
+    click.option("--ramp", type=click.FLOAT, metavar="S", help="Seconds over which the users of a closed loop start."),
     click.option("--requests", type=click.INT, help="Requests to draw, or to take from the start of a trace."),
     click.option("--seed", type=click.INT, default=0, show_default=True, help="Seed of the draw."),
 )
@@ -110,7 +112,7 @@ def drawn(flags: Mapping[str, Any]) -> "Workload":
     """The workload that the flags describe."""
     from assay.workloads import Workload
 
-    load = {"rate": flags["rate"], "concurrency": flags["concurrency"], "seed": flags["seed"]}
+    load = {"rate": flags["rate"], "concurrency": flags["concurrency"], "ramp": flags["ramp"], "seed": flags["seed"]}
     if flags["workload"]:
         refuse_beside("--workload", LENGTHS, "They draw lengths; the workload has its own")
         return Workload.load(flags["workload"], requests=flags["requests"], **load)
@@ -161,11 +163,13 @@ def headed(result: Mapping[str, Any], seed: int | None) -> dict[str, Any]:
     return {"assay_version": __version__, "seed": seed, "command": command, "assumptions": [], **result}
 
 
-def writable(path: Path) -> None:
-    """Refuse an output path before the work starts; InputError when its folder cannot be written."""
-    folder = path.parent
-    if path.is_dir() or (folder.exists() and not folder.is_dir()):
-        raise InputError("--out", "", f"{path} is not a file that can be written", "Give the path of an HTML file")
+def writable(flag: str, path: Path, suffix: str = "") -> None:
+    """Refuse an output path before the work starts; InputError when it has not the suffix asked for, or no file can be written there."""
+    if suffix and path.suffix != suffix:
+        raise InputError(flag, "", f"{path} is no {suffix} file", f"Give a path that ends in {suffix}")
+    folder = next(parent for parent in path.absolute().parents if os.access(parent, os.F_OK))
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK) or path.is_dir():
+        raise InputError(flag, "", f"{path} is not a file that can be written", "Give the path of a file in a folder of yours")
 
 
 def emit(result: Mapping[str, Any], as_json: bool, show: Callable[["Console"], None]) -> None:

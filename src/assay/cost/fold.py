@@ -1,60 +1,53 @@
 """From the ops of a step to a StepTime: each op timed over all sizes of step, summed, and shared out over pipeline stages."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 
-import numpy as np
-
-from assay.cost.collectives import sent_bytes
 from assay.cost.constants import Constants, constants
-from assay.cost.energy import Energy, byte_joules, energy
-from assay.cost.residency import place, stage_share
-from assay.cost.roofline import (
-    COMPUTE,
-    HOST,
-    LATENCY,
-    MEMORY,
-    NETWORK,
-    Machine,
-    decode_slope,
-    latency_seconds,
-    network_seconds,
-    prefill_slopes,
-    rate_bits,
-    weights_read,
-    work_seconds,
-)
+from assay.cost.energy import energy
+from assay.cost.residency import by_use, depth_of, place, stage_share
+from assay.cost.roofline import COMPUTE, HOST, MEMORY, Machine
+from assay.cost.tables import Sizes, Sum, add_joules, add_seconds
 from assay.deployments import Part
 from assay.graph import lower
-from assay.graph.op import SAMPLED, Op
+from assay.graph.op import Op
 from assay.models import Model
-from assay.steptime import DECODE, MIXED, RESOURCES, Curve, Floats, StepTime
+from assay.steptime import DECODE, Curve, StepTime
 
 
 def fold(model: Model, part: Part) -> tuple[StepTime, Machine]:
     """Time and energy of every step of one replica, and the machine that gave them.
+
+    What attention ranks do alone is tabulated by the tokens of one, everything else by those of all. The LM head serves all of them
+    but is tabulated by the samples of one, as if the others had as many; so is the host's time per sequence.
 
     Raises CannotHold when weights and cache do not fit the chips of a replica or no link joins them.
     """
     ops = lower(model, part)
     machine = assemble(model, part, ops)
     reaches = tuple(sorted({op.reach.window for op in ops if op.reach}))
-    depth, stages = model.architecture.depth, part.pp
-    sequences = part.max_num_seqs * part.dp
-    sizes = _Sizes(np.arange(max(part.token_budget, sequences) + 1.0), np.arange(sequences + 1.0), reaches)
-    interval, latency, joules = _Sum(sizes), _Sum(sizes), _Sum(sizes)
-    power = energy(part.chip)
-    for op in ops:
-        _add_seconds(op, machine, sizes, ((interval, 1 / stages if op.once else stage_share(depth, stages)), (latency, 1.0)))
-        _add_joules(op, machine, power, joules, part.tp)
-    for total in (interval, latency):
-        _add_host(total, part, machine.constants)
-    residency, share = machine.residency, stage_share(depth, stages) / part.dp  # of the replica's cache, on a rank of the fullest stage
-    spill = residency.spill_second / machine.constants.bandwidth_share["kv"] * share
+    step, drafts = by_use(ops)
+    samples = part.max_num_seqs * part.width
+    sums = _tabulate(step, machine, part, Sizes(max(part.token_budget, samples), samples, part.dp, part.width, reaches), host=True)
+    curves = [_curve(total) for total in sums]
+    if part.speculation:
+        alone = part.speculation.draft is not None  # a model of its own waits for the host as any step does
+        passed = _tabulate(drafts, machine, part, Sizes(part.max_num_seqs, part.max_num_seqs, part.dp, 1, reaches), host=alone)
+        shares = (1.0, 1.0, 1 / part.dp)  # each rank has the time of what all draft together, and its share of the energy
+        curves = [_with_drafts(*each, part.speculation.tokens) for each in zip(curves, passed, shares, strict=True)]
+    interval, latency, joules = curves
+    residency, share = machine.residency, stage_share(model.architecture.depth, part.pp)  # of a rank's cache, on its fullest stage
     return StepTime(
-        interval.curve(), latency.curve(), joules.curve(), power.idle_watts * part.chips, reaches, stages,
-        residency.spill_after / share, spill,
-    ), machine  # fmt: skip
+        interval,
+        latency,
+        joules,
+        energy(part.chip).idle_watts * part.chips,
+        reaches,
+        depth=part.pp,
+        spill_after=residency.spill_after / share,
+        spill=residency.spill_second / machine.constants.bandwidth_share["kv"] * share,
+        ranks=part.dp,
+        width=part.width,
+    ), machine
 
 
 def assemble(model: Model, part: Part, ops: Iterable[Op]) -> Machine:
@@ -63,89 +56,42 @@ def assemble(model: Model, part: Part, ops: Iterable[Op]) -> Machine:
     return Machine(part.chip, residency, constants(part.chip.execution))
 
 
-@dataclass(frozen=True)
-class _Sizes:
-    """The step sizes that are tabulated."""
-
-    tokens: Floats
-    sampled: Floats
-    reaches: tuple[int, ...]
-
-
-@dataclass
-class _Sum:
-    """Arrays of a Curve while ops are added."""
-
-    sizes: _Sizes
-    tokens: Floats = field(init=False)
-    sampled: Floats = field(init=False)
-    decode: Floats = field(init=False)
-    prefill: Floats = field(init=False)
-
-    def __post_init__(self) -> None:
-        kinds, resources, reaches = 2, len(RESOURCES), len(self.sizes.reaches)
-        self.tokens = np.zeros((kinds, resources, len(self.sizes.tokens)))
-        self.sampled = np.zeros((resources, len(self.sizes.sampled)))
-        self.decode = np.zeros((reaches, resources))
-        self.prefill = np.zeros((reaches, 2, 2))
-
-    def curve(self) -> Curve:
-        """The finished curve; its prefill lines are arithmetic and memory."""
-        return Curve(self.tokens, self.sampled, self.decode, self.prefill, (COMPUTE, MEMORY))
+def _tabulate(ops: Sequence[Op], machine: Machine, part: Part, sizes: Sizes, *, host: bool) -> tuple[Sum, Sum, Sum]:
+    """Interval, latency and joules of the ops of one model; without stages the first two are the same."""
+    depth, stages, power = depth_of(ops), part.pp, energy(part.chip)
+    interval, joules = Sum(sizes), Sum(sizes)
+    latency = Sum(sizes) if stages > 1 else interval
+    for op in ops:
+        share = 1 / stages if op.once else stage_share(depth, stages)
+        add_seconds(op, machine, ((interval, share), (latency, 1.0))[: min(stages, 2)])
+        add_joules(op, machine, power, joules, part.tp)
+    if host:
+        for total in (interval, latency)[: min(stages, 2)]:
+            _add_host(total, part, machine.constants)
+    return interval, latency, joules
 
 
-def _add_seconds(op: Op, machine: Machine, sizes: _Sizes, targets: Iterable[tuple[_Sum, float]]) -> None:
-    units = sizes.sampled if op.driver == SAMPLED else sizes.tokens
-    compute, memory = work_seconds(op, machine, units)
-    network = network_seconds(op, machine, units)
-    for total, share in targets:
-        count = op.count * share
-        for kind in (DECODE, MIXED):
-            rows = total.sampled if op.driver == SAMPLED else total.tokens[kind]
-            if op.driver == SAMPLED and kind == MIXED:
-                continue
-            rows[COMPUTE] += count * compute
-            rows[MEMORY] += count * memory
-            rows[NETWORK] += count * network
-            rows[LATENCY, 1:] += count * latency_seconds(op, machine, kind)
-        _add_attention(op, machine, total, count)
-
-
-def _add_attention(op: Op, machine: Machine, total: _Sum, count: float) -> None:
-    if op.reach is None:
-        return
-    row = total.sizes.reaches.index(op.reach.window)
-    compute, memory = decode_slope(op.reach, op, machine)
-    total.decode[row, COMPUTE] += count * compute
-    total.decode[row, MEMORY] += count * memory
-    total.prefill[row] += count * np.array(prefill_slopes(op.reach, op, machine))
-
-
-def _add_host(total: _Sum, part: Part, constants: Constants) -> None:
-    """Host time between steps: the engine's own figure where its file gives one."""
-    engine, resident = part.engine, part.chip.resident
+def _add_host(total: Sum, part: Part, constants: Constants) -> None:
+    """Host time between steps: the engine's own figure where its file gives one. The tokens of one sequence share its part."""
+    engine, resident, sizes = part.engine, part.chip.resident, total.sizes
     step = engine.host_step.value if engine.host_step and not resident else constants.host["step"]
     sequence = engine.host_sequence.value if engine.host_sequence and not resident else constants.host["sequence"]
-    total.tokens[:, HOST, 1:] += step
-    total.sampled[HOST] += sequence * total.sizes.sampled
+    total.shared[:, HOST, 1:] += step
+    total.sampled[HOST] += sequence / sizes.width * sizes.samples_of_all
 
 
-def _add_joules(op: Op, machine: Machine, power: Energy, total: _Sum, ranks: int) -> None:
-    """Energy above idle of all ranks of all stages that run the op; kinds do not differ."""
-    residency, chip = machine.residency, machine.chip
-    units = total.sizes.sampled if op.driver == SAMPLED else total.sizes.tokens
-    each_flop = power.flop.get(op.rate) or max(power.flop.values()) * 16 / rate_bits(max(power.flop, key=rate_bits))
-    weight_byte = sum(share * byte_joules(tier, chip) for tier, share in residency.weight_tiers)
-    joules = weights_read(op, units) * weight_byte
-    joules += units * (op.flops * each_flop + op.activation_bytes * byte_joules(residency.activation_tier, chip))
-    if op.exchange:
-        joules += units * sent_bytes(op.exchange) * power.link_byte
-    rows = total.sampled[:1] if op.driver == SAMPLED else total.tokens[:, 0]
-    rows += op.count * ranks * joules
-    if op.reach:
-        row = total.sizes.reaches.index(op.reach.window)
-        cached = op.reach.cache_bytes * byte_joules(residency.kv_tier, chip)
-        total.decode[row, 0] += op.count * ranks * (op.reach.decode_flops * each_flop + cached)
-        total.prefill[row, 0] += (
-            op.count * ranks * np.array([op.reach.prefill_flops * each_flop, op.reach.reread_flops * each_flop + cached])
-        )
+def _curve(total: Sum) -> Curve:
+    """The finished curve; its prefill lines are arithmetic and memory."""
+    return Curve(total.tokens, total.sampled, total.decode, total.prefill, (COMPUTE, MEMORY), joint=total.joint)
+
+
+def _with_drafts(curve: Curve, drafts: Sum, share: float, passes: int) -> Curve:
+    """The curve with drafting passes before it, each a decode step of one token per sequence, as if all ranks draft as many.
+
+    Of what ranks do together `share` is counted.
+    """
+    each = drafts.tokens[DECODE] + drafts.sampled
+    if drafts.sizes.ranks > 1:
+        each += share * drafts.joint[DECODE, :, :: drafts.sizes.ranks]
+    decode = curve.decode + passes * drafts.decode
+    return Curve(curve.tokens, curve.sampled, decode, curve.prefill, curve.lines, passes * each, curve.joint)

@@ -60,12 +60,32 @@ def place(part: Part, ops: Iterable[Op], hidden: int) -> Residency:
 
 
 def weight_bytes(part: Part, ops: Iterable[Op]) -> float:
-    """Bytes of weights on one chip of the fullest stage: whole layers, and a share of embedding and head."""
+    """Bytes of weights on one chip of the fullest stage: whole layers, and a share of embedding and head.
+
+    What drafts lies beside the model; heads of the model itself are layers of their own before its one LM head.
+    """
+    step, drafts = by_use(ops)
+    heads = part.speculation is not None and part.speculation.draft is None
+    drafts = [op for op in drafts if not (heads and op.once)]
+    return sum(_stage_bytes(part, group) for group in (step, drafts) if group)
+
+
+def by_use(ops: Iterable[Op]) -> tuple[list[Op], list[Op]]:
+    """The ops of the step itself, and those that draft for it."""
     ops = tuple(ops)
-    depth = sum(op.count for op in ops if op.opens_layer)
+    return [op for op in ops if not op.passes], [op for op in ops if op.passes]
+
+
+def depth_of(ops: Iterable[Op]) -> int:
+    """Layers that the ops run through."""
+    return sum(op.count for op in ops if op.opens_layer)
+
+
+def _stage_bytes(part: Part, ops: Iterable[Op]) -> float:
+    ops = tuple(ops)
     layers = sum(op.count * op.weight_bytes for op in ops if not op.once)
     rest = sum(op.weight_bytes for op in ops if op.once)
-    return layers * stage_share(depth, part.pp) + rest / part.pp
+    return layers * stage_share(depth_of(ops), part.pp) + rest / part.pp
 
 
 def stage_share(depth: int, stages: int) -> float:

@@ -90,10 +90,13 @@ def latency_seconds(op: Op, machine: Machine, kind: int) -> float:
     return launches * fixed["kernel" if kind == DECODE else "mixed_kernel"] + layer
 
 
-def decode_slope(reach: Reach, op: Op, machine: Machine) -> tuple[float, float]:
-    """Seconds per cached token of decode attention as (compute, memory): the larger counts, the other is 0."""
+def decode_slope(reach: Reach, op: Op, machine: Machine, width: int = 1) -> tuple[float, float]:
+    """Seconds per cached token of decode attention as (compute, memory): the larger counts, the other is 0.
+
+    `width` queries of each sequence are answered with one reading of its cache.
+    """
     constants = machine.constants
-    compute = reach.decode_flops / (peak(machine.chip, op.rate) * constants.compute_share["attention"])
+    compute = width * reach.decode_flops / (peak(machine.chip, op.rate) * constants.compute_share["attention"])
     memory = reach.cache_bytes * machine.residency.kv_second / constants.bandwidth_share["kv"]
     return (compute, 0.0) if compute >= memory else (0.0, memory)
 

@@ -1,14 +1,14 @@
 """From a model and a layout to the ops of a step: one kernel after the other, as engines launch them.
 
-Attention runs with tp / dp ranks over 1 / dp of the tokens; FFN, experts, embedding and head use all tp ranks over all tokens.
-FLOPs count a multiply and an add as two.
+Attention runs on tp / dp chips over the tokens of its own rank; FFN, experts, embedding and head use all tp chips over all tokens.
+FLOPs count a multiply and an add as two. With speculation the ops that draft stand after those of the step that verifies.
 """
 
 from collections.abc import Iterator
 from dataclasses import replace
 
-from assay._base.precisions import Precision, precisions
-from assay.deployments import Part
+from assay._base.precisions import Precision, precision, precisions
+from assay.deployments import Part, Speculation
 from assay.graph.op import SAMPLED, Exchange, Op, Reach, Routing
 from assay.models import Model
 from assay.models.shapes import DenseFfn, ExpertsFfn, GroupedAttention, LatentAttention, LayerGroup, Weights
@@ -18,12 +18,29 @@ ACTIVATION_BYTES = 2  # activations travel between kernels in 16 bit whatever th
 
 def lower(model: Model, part: Part) -> tuple[Op, ...]:
     """The ops of one step of one replica, in order, as one rank of each stage runs them."""
+    ops = _forward(model, part)
+    return (*ops, *_drafting(part.speculation, part, ops)) if part.speculation else ops
+
+
+def _forward(model: Model, part: Part) -> tuple[Op, ...]:
     lowering = _Lowering(model, part)
     ops = [*lowering.embedding()]
     for group in model.architecture.layers:
         ops += lowering.attention(group)
         ops += lowering.ffn(group)
     return (*ops, *lowering.handover(), *lowering.head())
+
+
+def _drafting(speculation: Speculation, part: Part, ops: tuple[Op, ...]) -> Iterator[Op]:
+    """One pass of the draft model, whose weights are as its checkpoint has them; or of a layer like the model's last, and its head."""
+    if speculation.draft:
+        stored = precision(speculation.draft.architecture.precision, speculation.draft.name)
+        ops = _forward(speculation.draft, replace(part, speculation=None, weights=stored))
+    else:
+        last = max(place for place, op in enumerate(ops) if op.opens_layer)
+        ops = tuple(replace(op, count=1) for op in ops[last:] if op.driver == SAMPLED or not op.once)
+    for op in ops:
+        yield replace(op, name=f"draft {op.name}", passes=speculation.tokens)
 
 
 class _Lowering:
@@ -42,22 +59,23 @@ class _Lowering:
         quantised = self.architecture.quantised if native else self.part.weights.quantises
         return self.part.weights if tensor in quantised else precisions()["bf16"]
 
-    def gemm(self, name: str, count: int, rows: float, columns: float, share: float = 1.0, shards: int | None = None) -> Op:
-        """A projection of `rows` x `columns` on this rank, over `share` of the tokens; attention ranks hold a copy each."""
+    def gemm(self, name: str, count: int, rows: float, columns: float, *, own: bool = False, shards: int | None = None) -> Op:
+        """A projection of `rows` x `columns` on this rank; attention ranks hold a copy each of what is their `own`."""
         weights = self.stored("linear")
-        split = shards or (self.ranks if share < 1 else self.tp)
+        split = shards or (self.ranks if own else self.tp)
         return Op(
             name,
             "gemm",
             count,
-            flops=2 * rows * columns * share,
+            flops=2 * rows * columns,
             weights=rows * columns,
             tensor="linear",
             bits=weights.bits,
             rate=self.part.rate(weights),
             shards=split,
             copies=self.tp // split,
-            activation_bytes=(rows + columns) * share * ACTIVATION_BYTES,
+            activation_bytes=(rows + columns) * ACTIVATION_BYTES,
+            own=own,
         )
 
     def vector(self, name: str, count: int, values: float, *, weights: float = 0.0, opens: bool = False, shards: int = 1) -> Op:
@@ -99,28 +117,31 @@ class _Lowering:
 
     def attention(self, group: LayerGroup) -> Iterator[Op]:
         """Norm, projections, attention over the cache, output projection and the sum over its ranks."""
-        share = 1 / self.dp
-        yield self.vector("attention norm", group.count, self.hidden * share, weights=self.hidden, opens=True)
+        yield replace(self.vector("attention norm", group.count, self.hidden, weights=self.hidden, opens=True), own=True)
         if isinstance(group.attention, LatentAttention):
-            yield from self._latent(group, group.attention, share)
+            yield from self._latent(group, group.attention)
         else:
-            yield from self._grouped(group, group.attention, share)
-        yield from self.exchange("attention all-reduce", group.count, "all-reduce", self.ranks, self.hidden * share)
+            yield from self._grouped(group, group.attention)
+        for op in self.exchange("attention all-reduce", group.count, "all-reduce", self.ranks, self.hidden):
+            yield replace(op, own=True)
 
     def _small(self, group: LayerGroup) -> float:
         """Norms, biases and sinks of an attention layer beside the projections, whole."""
         return sum(part.total for part in group.attention.weights(self.hidden) if part.kind == "norm")
 
-    def _grouped(self, group: LayerGroup, attention: GroupedAttention, share: float) -> Iterator[Op]:
+    def _grouped(self, group: LayerGroup, attention: GroupedAttention) -> Iterator[Op]:
         heads, width = attention.heads / self.ranks, attention.head_dim
         kv_heads = max(1.0, attention.kv_heads / self.ranks)
         columns = (heads + 2 * kv_heads) * width
         copied = self.hidden * 2 * (kv_heads * self.ranks - attention.kv_heads) * width
-        yield replace(self.gemm("qkv projection", group.count, self.hidden, columns, share), replicated=copied)
-        yield self.vector("rope and cache write", group.count, columns * share, weights=self._small(group))
-        reach = Reach(attention.window, 4 * heads * width * share, 4 * heads * width * share, 2 * kv_heads * width * self.kv_bytes * share)
-        yield self._attend("attention", group.count, reach, 2 * heads * width * share)
-        yield self.gemm("output projection", group.count, heads * width, self.hidden, share)
+        yield replace(self.gemm("qkv projection", group.count, self.hidden, columns, own=True), replicated=copied)
+        yield self._rope(group, columns)
+        reach = Reach(attention.window, 4 * heads * width, 4 * heads * width, 2 * kv_heads * width * self.kv_bytes)
+        yield self._attend("attention", group.count, reach, 2 * heads * width)
+        yield self.gemm("output projection", group.count, heads * width, self.hidden, own=True)
+
+    def _rope(self, group: LayerGroup, values: float) -> Op:
+        return replace(self.vector("rope and cache write", group.count, values, weights=self._small(group)), own=True)
 
     def _attend(self, name: str, count: int, reach: Reach, values: float) -> Op:
         return Op(
@@ -131,44 +152,45 @@ class _Lowering:
             copies=self.tp,
             reach=reach,
             activation_bytes=values * ACTIVATION_BYTES,
+            own=True,
         )
 
-    def _latent(self, group: LayerGroup, attention: LatentAttention, share: float) -> Iterator[Op]:
+    def _latent(self, group: LayerGroup, attention: LatentAttention) -> Iterator[Op]:
         heads, rank = attention.heads / self.ranks, attention.kv_rank
         compressed = rank + attention.rope_dim
         query = heads * (attention.nope_dim + attention.rope_dim)
-        yield self.gemm("compress", group.count, self.hidden, attention.q_rank + compressed, share, shards=1)
-        yield self.gemm("query projection", group.count, attention.q_rank or self.hidden, query, share)
-        yield self.vector("rope and cache write", group.count, (query + compressed) * share, weights=self._small(group))
+        yield self.gemm("compress", group.count, self.hidden, attention.q_rank + compressed, own=True, shards=1)
+        yield self.gemm("query projection", group.count, attention.q_rank or self.hidden, query, own=True)
+        yield self._rope(group, query + compressed)
         if attention.index:
-            yield from self._indexer(group, attention, share)
+            yield from self._indexer(group, attention)
         up = heads * (attention.nope_dim + attention.v_dim)
-        yield self.gemm("latent projection", group.count, rank, up, share)
-        absorbed = 2 * heads * (compressed + rank) * share
-        expanded = 2 * heads * (attention.nope_dim + attention.rope_dim + attention.v_dim) * share
+        yield self.gemm("latent projection", group.count, rank, up, own=True)
+        absorbed = 2 * heads * (compressed + rank)
+        expanded = 2 * heads * (attention.nope_dim + attention.rope_dim + attention.v_dim)
         sparse = attention.index is not None
         reach = Reach(
             attention.index.top_k if attention.index else 0,
             absorbed,
             absorbed if sparse else expanded,
-            compressed * self.kv_bytes * share,
-            0.0 if sparse else 2 * rank * up * share,
+            compressed * self.kv_bytes,
+            0.0 if sparse else 2 * rank * up,
         )
-        yield self._attend("latent attention", group.count, reach, heads * (compressed + rank) * share)
-        yield self.gemm("output projection", group.count, heads * attention.v_dim, self.hidden, share)
+        yield self._attend("latent attention", group.count, reach, heads * (compressed + rank))
+        yield self.gemm("output projection", group.count, heads * attention.v_dim, self.hidden, own=True)
 
-    def _indexer(self, group: LayerGroup, attention: LatentAttention, share: float) -> Iterator[Op]:
+    def _indexer(self, group: LayerGroup, attention: LatentAttention) -> Iterator[Op]:
         """The indexer is small and held whole by every rank; its keys are cached in 8 bit."""
         index = attention.index
         if index is None:
             return
         rows = attention.q_rank or self.hidden
         columns = index.heads * index.dim + (index.dim + index.heads) * self.hidden / rows
-        yield self.gemm("index projection", group.count, rows, columns, share, shards=1)
-        pair = 2.0 * index.heads * index.dim * share
+        yield self.gemm("index projection", group.count, rows, columns, own=True, shards=1)
+        pair = 2.0 * index.heads * index.dim
         rate = self.part.rate(precisions()["fp8"])
-        reach = Reach(0, pair, pair, index.dim * share)
-        yield Op("index", "attention", group.count, rate=rate, copies=self.tp, reach=reach, activation_bytes=index.dim * share)
+        reach = Reach(0, pair, pair, index.dim)
+        yield Op("index", "attention", group.count, rate=rate, copies=self.tp, reach=reach, activation_bytes=index.dim, own=True)
 
     def ffn(self, group: LayerGroup) -> Iterator[Op]:
         """Norm, then a dense FFN or a router with its experts, and the sum over ranks."""

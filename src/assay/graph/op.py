@@ -1,7 +1,7 @@
 """The vocabulary of work: an Op is one kernel of a step, as one rank runs it.
 
-All amounts are per execution on one rank; `count` says how many layers of the whole model execute it. Token-driven amounts are per
-token of the whole replica, so that a rank that sees a share of the tokens has that share in the amount.
+All amounts are per execution on one rank; `count` says how many layers of the whole model execute it. Amounts of an op that is `own`
+are per token of its attention rank, which sees no other rank's tokens; those of all others are per token of the whole replica.
 """
 
 from dataclasses import dataclass
@@ -55,6 +55,8 @@ class Op:
     split over `shards` ranks and held in `copies` (shards x copies = ranks of a stage); `replicated` parameters, over all shards, are
     there beyond the whole because a piece does not split further (KV heads below TP). `rate` and `bits` are the arithmetic's rate
     key and the stored bits per parameter. `opens_layer` marks the first op of a layer, `once` an op that belongs to no layer.
+    `own` ops run on the tokens of their attention rank alone. Ops with `passes` draft: they run so many times in a step, each time on
+    one token of each decoding sequence; the others run once.
     """
 
     name: str
@@ -75,6 +77,8 @@ class Op:
     exchange: Exchange | None = None
     opens_layer: bool = False
     once: bool = False
+    own: bool = False
+    passes: int = 0
 
     @property
     def weight_bytes(self) -> float:

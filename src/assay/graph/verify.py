@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 from assay.deployments import Part
 from assay.graph.op import Op
@@ -21,15 +22,21 @@ def verify(model: Model, part: Part, ops: Iterable[Op]) -> None:
 
     - Each op: a known kind; amounts finite and not negative; no collective in a group of one; shards x copies = ranks of a stage.
     - Parameters of all ops, over their shards and less declared replication = parameters of the model, class by class.
-    - FLOPs of each projection on one token = 2 x its parameters x the share of tokens its ranks see.
+    - FLOPs of each projection on one token = 2 x its parameters.
     - Bytes of a tensor = parameters x width, scales included.
     - Each layer attends once within its reach; a sparse one's indexer once to the start.
+    - What attends is its attention rank's own; what is its own joins no more chips than those of an attention rank.
+    - All this holds for a draft model too.
     """
     ops = tuple(ops)
     for op in ops:
         _verify_op(op, part)
-    _verify_parameters(model, ops)
-    _verify_attention(model, ops)
+    step = [op for op in ops if not op.passes]
+    _verify_parameters(model, step)
+    _verify_attention(model, step)
+    if part.speculation and part.speculation.draft:
+        drafting = [replace(op, passes=0) for op in ops if op.passes]
+        verify(part.speculation.draft, replace(part, speculation=None), drafting)
 
 
 def _verify_op(op: Op, part: Part) -> None:
@@ -39,11 +46,13 @@ def _verify_op(op: Op, part: Part) -> None:
     _demand(op.count >= 1, op, f"count {op.count}")
     _demand(op.shards * op.copies == part.tp, op, f"{op.shards} shards x {op.copies} copies on {part.tp} ranks")
     _demand(op.exchange is None or op.exchange.group > 1, op, "a collective in a group of one")
+    joined = max(op.shards, op.exchange.group if op.exchange else 1)
+    _demand(op.own or not op.reach, op, "attends to tokens that are not its own")
+    _demand(not op.own or joined <= part.tp // part.dp, op, f"{joined} chips share what one attention rank of {part.dp} has alone")
     _demand((op.kind == "collective") == (op.exchange is not None), op, "exchange and kind disagree")
     _demand(math.isclose(op.weight_bytes * 8, op.weights * op.bits), op, "bytes are not parameters x width")
     if op.kind == "gemm":
-        share = 1 / part.dp if op.copies > 1 and op.tensor == "linear" else 1
-        _demand(math.isclose(op.flops, 2 * op.weights * share), op, f"{op.flops} FLOPs for {op.weights} parameters")
+        _demand(math.isclose(op.flops, 2 * op.weights), op, f"{op.flops} FLOPs for {op.weights} parameters")
     if op.kind == "experts" and op.routing:
         touched = op.routing.active / op.routing.total
         _demand(math.isclose(op.flops, 2 * op.weights * touched, rel_tol=0.01), op, f"{op.flops} FLOPs for {op.weights} parameters")

@@ -87,8 +87,8 @@ def _table(columns: Sequence[Column]) -> Table:
     return table
 
 
-def run(run: Record, console: Console) -> None:
-    """Print what a simulation found: latency percentiles, rates, memory, energy, cost, how sure they are."""
+def run(run: Record, console: Console, chart: Sequence[Text] = ()) -> None:
+    """Print what a simulation found: latency percentiles, under them a chart, rates, memory, energy, cost, how sure they are."""
     title = f"{text(run, 'model')} · {formats.count(number(run, 'chips'))} × {text(run, 'chip')} · {wording.brief(run)}"
     _say(console, title, "bold")
     keys = ("mean", "p50", "p90", "p95", "p99", "p999")
@@ -96,6 +96,9 @@ def run(run: Record, console: Console) -> None:
     latency = [Column(key, [formats.seconds(number(run, metric, key)) for metric in metrics], right=True) for key in keys]
     console.print(_table([Column("", [wording.TITLES[metric] for metric in metrics]), *latency]))
     console.print()
+    if chart:
+        console.print(*chart, sep="\n", no_wrap=True)
+        console.print()
     console.print(_pairs([(name, value) for name, value in _figures(run) if value not in ("", formats.MISSING)]))
     _bullets(console, [str(line) for line in rows(run, "assumptions")])
 

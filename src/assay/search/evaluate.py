@@ -10,9 +10,10 @@ from assay.metrics import Columns, Distribution, Mask
 from assay.search.evidence import bands, evidence_of
 from assay.search.plant import Plant
 from assay.search.price import Flow, Market, price
-from assay.search.runs import Run
-from assay.simulate import Outcome, run
+from assay.search.runs import Requests, Run
+from assay.simulate import Fleet, Outcome, run
 from assay.simulate.records import gap_middles
+from assay.simulate.run import Progress
 from assay.slo import Slo
 from assay.steptime import RESOURCES
 from assay.workloads import Workload
@@ -27,10 +28,11 @@ class Question:
     reference: bool = False
 
 
-def evaluate(plant: Plant, question: Question, market: Market) -> Run:
+def evaluate(plant: Plant, question: Question, market: Market, progress: Progress | None = None) -> Run:
     """Simulate a deployment, all of its replicas, and say what its users feel and what it costs."""
     workload = question.workload
-    outcome = run(workload, plant.times, plant.policy, plant.part.replicas, reference=question.reference)
+    fleet = Fleet.of(plant.times, plant.policy, plant.part.replicas)
+    outcome = run(workload, fleet, reference=question.reference, progress=progress)
     columns = Columns(outcome.arrival, outcome.first_token, outcome.finish, workload.output)
     judged = metrics.judged(columns, workload.concurrency)
     return _Summary(plant, question, outcome, columns, judged).run(market)
@@ -86,8 +88,13 @@ class _Summary:
             assumptions=(*part.assumptions, *workload.assumptions, *self.assumptions()),
             feasible=why_not is None,
             why_not=why_not,
-            columns=self.columns,
+            each=self.each(),
         )
+
+    def each(self) -> Requests:
+        """What became of each request."""
+        seen = self.outcome
+        return Requests(self.columns, self.question.workload.input, seen.largest_gap, seen.preemptions, seen.prefix_hit, self.judged)
 
     def latencies(self) -> dict[str, Distribution]:
         """Distributions over the judged requests; gaps between tokens over all."""

@@ -10,6 +10,7 @@ from assay.deployments import Part
 from assay.graph import Op, lower
 from assay.models import Model
 from assay.simulate import Policy
+from assay.simulate.policies import BATCHING
 from assay.steptime import StepTime
 
 USEFUL_CONTEXT = 2048  # tokens; a replica that cannot hold one sequence of them serves nobody
@@ -32,23 +33,21 @@ class Plant:
 
 
 def build(model: Model, part: Part) -> Plant:
-    """Fold a part into step times and a policy; raises CannotHold when it does not fit its chips.
-
-    Engines give their sequence limit to each attention rank.
-    """
+    """Fold a part into step times and the policy of one attention rank; raises CannotHold when it does not fit its chips."""
     ops = lower(model, part)
     times, machine = fold(model, part)
-    kv = kv_bytes_per_token(ops, part)
+    kv, defaults = kv_bytes_per_token(ops, part), part.engine.defaults_on(part.chip.family)
     policy = Policy(
         token_budget=part.token_budget,
-        max_num_seqs=part.max_num_seqs * part.dp,
+        max_num_seqs=part.max_num_seqs,
         block_size=part.block_size,
         kv_capacity=kv_capacity(machine.residency, model.architecture.depth, part),
         kv_bytes=tuple(kv.items()),
-        prefill_first=part.engine.defaults_on(part.chip.family).prefill.value == "first",
+        batching=BATCHING[defaults.prefill.value],
         prefix_cache=part.prefix_cache,
         max_context=model.architecture.max_context,
         admission_delay=machine.constants.host["request"],
+        look_interval=defaults.recv_interval.value,
     )
     shortest = min(USEFUL_CONTEXT, policy.max_context)
     needed = policy.footprint(shortest)

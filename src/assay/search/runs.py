@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from assay.metrics import Columns, Distribution
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.metrics import Columns, Distribution, Floats, Mask
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,11 +45,44 @@ class Price:
     why: str | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Requests:
+    """What became of each of n requests, in order of arrival.
+
+    `input` are prompt tokens, `prefix_hit` those of them found in the cache, `largest_gap` the longest wait in seconds between two
+    tokens, `preemptions` how often it lost its place; `judged` says which count for percentiles and targets.
+    """
+
+    times: Columns
+    input: NDArray[np.int64]
+    largest_gap: Floats
+    preemptions: NDArray[np.int64]
+    prefix_hit: NDArray[np.int64]
+    judged: Mask
+
+    def frame(self) -> "pl.DataFrame":
+        """A row for each request; nulls where it was rejected, and where a single token leaves no gap to measure."""
+        import polars as pl
+
+        times = self.times
+        gap = np.where(times.output > 1, self.largest_gap, np.nan)
+        seen = {name: getattr(times, name) for name in ("first_token", "finish", "ttft", "tpot", "e2e")}
+        fate = {**seen, "largest_gap": gap, "preemptions": self.preemptions, "prefix_hit": self.prefix_hit}
+        rows = pl.DataFrame({"arrival": times.arrival, "input": self.input, "output": times.output, "judged": self.judged, **fate})
+        known = pl.when(pl.Series(np.isfinite(times.finish))).then(pl.col(*fate))
+        return rows.with_columns(known.name.keep()).fill_nan(None).select(REQUEST_COLUMNS)
+
+
+REQUEST_COLUMNS = (
+    "arrival", "first_token", "finish", "input", "output", "ttft", "tpot", "e2e", "largest_gap", "preemptions", "prefix_hit", "judged",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Run:
     """One deployment under one load. Times in seconds, rates per second over the whole deployment, power in watts.
 
-    `latencies` holds ttft, tpot, itl and e2e over the judged requests; `columns` the times of each request. `feasible` says whether
+    `latencies` holds ttft, tpot, itl and e2e over the judged requests; `each` what became of each request. `feasible` says whether
     the run was stable and kept its targets, `why_not` what failed.
     """
 
@@ -81,7 +117,7 @@ class Run:
     assumptions: tuple[str, ...]
     feasible: bool
     why_not: str | None
-    columns: Columns | None = field(default=None, repr=False, compare=False)
+    each: Requests | None = field(default=None, repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form that the command line promises."""
@@ -115,11 +151,7 @@ class Run:
         return f"{self.model} on {self.chips} x {self.chip}: {felt}, {self.output_tokens_per_second:.4g} output tokens/s, {cost}"
 
     def frame(self) -> "pl.DataFrame":
-        """One row per request: arrival, first_token, finish (s), output, ttft, tpot, e2e; nan where it was not served."""
+        """One row per request (see REQUEST_COLUMNS; times in seconds, lengths in tokens), nulls where it was rejected."""
         import polars as pl
 
-        columns = self.columns
-        if columns is None:
-            return pl.DataFrame()
-        names = ("arrival", "first_token", "finish", "output", "ttft", "tpot", "e2e")
-        return pl.DataFrame({name: getattr(columns, name) for name in names})
+        return pl.DataFrame() if self.each is None else self.each.frame()

@@ -1,18 +1,43 @@
-"""What the scheduler of one replica may do: limits and rules, as plain numbers."""
+"""What schedulers and routers may do: limits as plain numbers, rules as integer codes.
+
+A new rule takes a code here, a branch in `reference` and one in `kernel`.
+"""
 
 from dataclasses import dataclass, replace
 
 from assay.steptime import StepTime
 
+MIXED, PREFILL_FIRST, STATIC = 0, 1, 2
+BATCHING = {"mixed": MIXED, "first": PREFILL_FIRST, "static": STATIC}
+"""How prompts and decodes share steps: chunks and decodes in one step; prompts in steps of their own, before decodes go on; the same,
+and none is admitted until all that were admitted together are done."""
+
+ROUND_ROBIN, LEAST_LOADED, POWER_OF_TWO, PREFIX_AFFINITY = 0, 1, 2, 3
+ROUTING = {
+    "round robin": ROUND_ROBIN,
+    "least loaded": LEAST_LOADED,
+    "power of two": POWER_OF_TWO,
+    "prefix affinity": PREFIX_AFFINITY,
+}
+"""Who serves a request: ranks in turn; the one with the fewest requests; the less loaded of two drawn at random; the one to which the
+longest part of its prefix was sent before, unless that one has more than `load_bound` times its share of the requests."""
+
+ALL, PREFILL, DECODE = 0, 1, 2
+ROLES = {"all": ALL, "prefill": PREFILL, "decode": DECODE}
+"""What the replicas of a pool do: everything; prompts alone, which they hand over; what comes after the prompt."""
+
 
 @dataclass(frozen=True)
 class Policy:
-    """Scheduling limits of one replica.
+    """What the scheduler of one rank may do.
 
     `kv_capacity` is in bytes; a sequence of `context` tokens takes, for each (reach, bytes) of `kv_bytes`, bytes x min(context, reach)
-    tokens rounded up to `block_size` (reach 0: the whole context). With `prefill_first` waiting prompts run before decodes go on;
-    else chunks and decodes share a step. Requests longer than `max_context` are rejected. A request reaches the scheduler
-    `admission_delay` seconds after it was sent.
+    tokens rounded up to `block_size` (reach 0: the whole context). Both are rounded to whole bytes, so that sums are exact. Requests
+    longer than `max_context` are rejected. A request reaches the scheduler `admission_delay` seconds after it was sent.
+
+    Prefix blocks that the cache has no room for go to `host_capacity` bytes of host memory, from which `host_bandwidth` bytes/s bring
+    them back. While a rank decodes it looks for new requests every `look_interval` steps. Of ranks in lock step those that have
+    prompts wait up to `prefill_wait` steps for those that have none.
     """
 
     token_budget: int
@@ -20,15 +45,25 @@ class Policy:
     block_size: int
     kv_capacity: float
     kv_bytes: tuple[tuple[int, float], ...]
-    prefill_first: bool = False
+    batching: int = MIXED
     prefix_cache: bool = False
     max_context: int = 2**62
     admission_delay: float = 0.0
+    host_capacity: float = 0.0
+    host_bandwidth: float = float("inf")
+    look_interval: int = 1
+    prefill_wait: int = 0
+
+    def __post_init__(self) -> None:
+        """Round to whole bytes: sums of floats are then exact."""
+        object.__setattr__(self, "kv_capacity", float(self.kv_capacity // 1))
+        object.__setattr__(self, "kv_bytes", tuple((reach, float(-(-each // 1))) for reach, each in self.kv_bytes))
 
     def within(self, times: StepTime) -> "Policy":
         """The same within the sizes that step times know, and with no more sequences than the steps of a pipeline have tokens for."""
         budget = min(self.token_budget, times.most_tokens)
-        return replace(self, token_budget=budget, max_num_seqs=min(self.max_num_seqs, budget * times.depth, times.most_sampled))
+        fit = min(budget, times.most_sampled) // times.width * times.depth
+        return replace(self, token_budget=budget, max_num_seqs=max(1, min(self.max_num_seqs, fit)))
 
     def footprint(self, context: int) -> float:
         """Bytes of cache that a sequence of `context` tokens takes alone."""
@@ -38,6 +73,11 @@ class Policy:
             kept = min(context, reach) if reach else context
             total += each * (-(-kept // size) * size)
         return total
+
+    def most(self, prompt: int, output: int, width: int) -> float:
+        """Bytes of cache that a request takes at its longest: its last token is never put there, drafts of `width` - 1 tokens are."""
+        spare = width - 1 + self.block_size if width > 1 else 0
+        return self.footprint(prompt + max(output, 1) - 1 + spare)
 
     @property
     def unbounded_bytes(self) -> float:

@@ -1,4 +1,4 @@
-"""What goes into a simulation and what comes out: columns by request, and totals over time."""
+"""What comes out of a simulation: columns by request, and totals over time."""
 
 import math
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ from assay.steptime import RESOURCES
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-GAP_SMALLEST = 1e-6  # seconds; the first bin of the gap histogram
-GAP_RATIO = 1.01  # width of a bin
-GAP_BINS = 2400  # up to about 2e4 seconds
+GAP_SMALLEST = 2.0**-20  # seconds; where the first bin of the gap histogram begins
+GAP_STEPS = 128  # bins of equal width in each octave: none is wider than 0.8 %
+GAP_BINS = 36 * GAP_STEPS  # up to 2^16 seconds
 
 
 @dataclass(eq=False)
@@ -60,17 +60,18 @@ class Outcome:
     def duration(self) -> float:
         """Seconds from the first arrival to the last finish."""
         ends = self.finish[self.served]
-        return float(ends.max() - self.arrival.min()) if len(ends) else 0.0
+        return float(ends.max() - np.nanmin(self.arrival)) if len(ends) else 0.0
 
 
 def gap_bin(seconds: float) -> int:
-    """Bin of an inter-token gap."""
-    return min(max(int(math.log(max(seconds, GAP_SMALLEST) / GAP_SMALLEST) / _LOG_RATIO), 0), GAP_BINS - 1)
+    """Bin of an inter-token gap: its octave, and where it lies in it."""
+    if seconds < GAP_SMALLEST:
+        return 0
+    fraction, exponent = math.frexp(seconds)  # fraction from 0.5 to below 1
+    return min((exponent + 19) * GAP_STEPS + int((fraction - 0.5) * 2 * GAP_STEPS), GAP_BINS - 1)
 
 
 def gap_middles() -> Floats:
     """Middle of each bin of the gap histogram, in seconds."""
-    return np.asarray(GAP_SMALLEST * GAP_RATIO ** (np.arange(GAP_BINS) + 0.5), dtype=np.float64)
-
-
-_LOG_RATIO = math.log(GAP_RATIO)
+    octave, place = np.divmod(np.arange(GAP_BINS), GAP_STEPS)
+    return np.asarray(GAP_SMALLEST * 2.0**octave * (1 + (place + 0.5) / GAP_STEPS), dtype=np.float64)

@@ -1,41 +1,30 @@
-"""Runs a workload on the replicas of a deployment, compiled or by the reference, and joins what they saw."""
+"""Runs a workload on a fleet, compiled or by the reference."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 
-import numpy as np
-
-from assay.simulate.policies import Policy
+from assay.simulate.fleet import Fleet
 from assay.simulate.records import Outcome
-from assay.simulate.reference import Replica
-from assay.steptime import StepTime
 from assay.workloads import Workload
 
+Progress = Callable[[int, int], None]
 
-def run(workload: Workload, times: StepTime, policy: Policy, replicas: int = 1, *, reference: bool = False) -> Outcome:
-    """Serve the workload on like replicas, to which requests go round robin; `wall_time` is the time of the simulator alone.
 
-    `reference` takes every step in plain Python instead of leaping in compiled code; both give the same figures.
+def run(workload: Workload, fleet: Fleet, *, reference: bool = False, seed: int = 0, progress: Progress | None = None) -> Outcome:
+    """Serve the workload; `wall_time` is the time of the simulator alone.
+
+    `reference` takes every step in plain Python instead of leaping in compiled code; both give the same figures. `seed` draws how many
+    steps speculation takes. `progress` hears now and then how many requests have ended, of how many.
     """
-    from assay.simulate.compiled import serve  # compiling takes time: not before it is needed
-
-    policy = policy.within(times)
-    shares = [share for share in (workload.split(replicas) if replicas > 1 else [workload]) if share.requests]
+    fleet = fleet.within()
     start = time.perf_counter()
-    outcomes = [Replica(share, times, policy).run() if reference else serve(share, times, policy) for share in shares]
-    outcome = outcomes[0] if replicas == 1 else _joined(workload, outcomes, replicas)
+    if reference:
+        from assay.simulate.reference import serve as specified
+
+        outcome = specified(workload, fleet, seed)
+    else:
+        from assay.simulate.compiled import serve  # loading compiled code takes time: not before it is needed
+
+        outcome = serve(workload, fleet, seed, progress)
     outcome.wall_time = time.perf_counter() - start
     return outcome
-
-
-def _joined(workload: Workload, outcomes: Sequence[Outcome], replicas: int) -> Outcome:
-    whole = Outcome.empty(workload.arrival)
-    for offset, part in enumerate(outcomes):
-        for column in ("arrival", "first_token", "finish", "preemptions", "prefix_hit", "largest_gap"):
-            getattr(whole, column)[offset::replicas] = getattr(part, column)
-        for total in (
-            "gaps", "resource_seconds", "joules", "steps", "busy_seconds", "prefill_seconds", "cached_seconds", "batch_seconds",
-        ):  # fmt: skip
-            setattr(whole, total, getattr(whole, total) + getattr(part, total))
-    whole.kv_peak = float(np.max([part.kv_peak for part in outcomes]))
-    return whole

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay._base.errors import InputError
+from assay.workloads.arrays import Floats, Ints
 from assay.workloads.arrivals import ARRIVALS, Process, stream
-from assay.workloads.columns import Columns, Floats, Ints
+from assay.workloads.columns import Columns
 from assay.workloads.descriptions import parsed
 from assay.workloads.workload import Workload, statistics
 
@@ -34,8 +35,11 @@ DRAWN = 20_000
 def describe(workload: Workload, name: str) -> dict[str, Any]:
     """A description of a trace, as a document that `write_description` takes: joint lengths, arrival process, distances of a draw.
 
-    Raises InputError when the trace has no arrivals to describe.
+    Raises InputError when the trace has no arrivals to describe, or sessions, which descriptions do not have.
     """
+    if workload.session.size:
+        remedy = "Drop the columns session and think to describe its rows as requests of their own"
+        raise InputError(workload.source, "session", "a description has no turns that wait for one another", remedy)
     if workload.rate is None:
         raise InputError(workload.source, "arrival", "there are no arrivals to describe", "Give a trace whose requests arrive over time")
     process, notes = _process(workload.arrival, workload.rate)
@@ -57,15 +61,16 @@ def distance(drawn: Columns, trace: Columns) -> dict[str, float]:
     """How far a draw is from the trace it should resemble.
 
     `NAME_ks` (input, output and their total): largest difference of the cumulative distributions. `NAME_mean`, `_p50`, `_p90`, `_p99`:
-    drawn over real, less 1. `correlation`: Pearson coefficient of input and output, drawn less real. `arrivals_Ns`: coefficient of
-    variation of the arrivals per N seconds, drawn over real, less 1; left out where either has fewer than 10 such windows.
+    drawn over real, less 1; left out where the real one is 0. `correlation`: Pearson coefficient of input and output, drawn less real.
+    `arrivals_Ns`: coefficient of variation of the arrivals per N seconds, drawn over real, less 1; left out where either has fewer than
+    10 such windows.
     """
     apart = {}
     for name in ("input", "output", "total"):
         ours, theirs = _tokens(drawn, name), _tokens(trace, name)
         apart[f"{name}_ks"] = _kolmogorov_smirnov(ours, theirs)
         real = statistics(theirs)
-        apart.update({f"{name}_{key}": value / real[key] - 1 for key, value in statistics(ours).items()})
+        apart.update({f"{name}_{key}": value / real[key] - 1 for key, value in statistics(ours).items() if real[key]})
     apart["correlation"] = _correlation(drawn) - _correlation(trace)
     swings = variation(trace.arrival)
     apart.update({f"arrivals_{window}s": cv / swings[window] - 1 for window, cv in variation(drawn.arrival).items() if swings.get(window)})
@@ -112,13 +117,15 @@ def _edges(values: Ints) -> Ints:
     points = np.union1d(distinct, distinct + 1)
     below = np.searchsorted(np.sort(values), points) / values.size
     tail = np.searchsorted(below, TAIL, side="right") - 1
-    fixed = np.unique(np.concatenate(([0], tail, [points.size - 1])))
+    fixed = np.unique(np.concatenate(([0], np.flatnonzero(points == 1), tail, [points.size - 1])))
     inner = [edge for low, high in pairwise(fixed.tolist()) for edge in _split(points, below, low, high)]
     return np.append(points[inner], points[-1])
 
 
 def _split(points: Ints, below: Floats, low: int, high: int) -> list[int]:
     """Where bins begin between two of the points; `below` is the share of values smaller than each point."""
+    if high - low == 1:
+        return [low]
     inside, share = points[low : high + 1], below[low : high + 1]
     fitted = share[0] + (share[-1] - share[0]) * np.log(inside / inside[0]) / np.log(inside[-1] / inside[0])
     apart = np.abs(share - fitted)
@@ -182,6 +189,8 @@ def _missed(workload: Workload) -> list[str]:
     notes = ["Lengths of a request are drawn without regard to the requests around it and to the arrivals"]
     if workload.prefix_share:
         notes.append(f"Shared prefixes are left out: in the trace {workload.prefix_share:.0%} of prompt tokens repeat an earlier prefix")
+    if workload.priority.size:
+        notes.append("Priorities are left out")
     return notes
 
 

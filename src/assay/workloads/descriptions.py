@@ -1,18 +1,20 @@
 """Description files of workloads: read, checked, drawn from, written."""
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from assay._base.errors import InputError
 from assay._base.schema import check, read
+from assay.workloads.arrays import Floats, Ints
 from assay.workloads.arrivals import ARRIVALS, INPUTS, Process, stream
-from assay.workloads.columns import Columns, Floats, Ints
+from assay.workloads.columns import Columns
 from assay.workloads.lengths import Histogram
 
 
@@ -24,6 +26,10 @@ class Description:
     requests: int
     arrival: Process
     lengths: Histogram
+
+    def at_rate(self, rate: float) -> Self:
+        """The same, to be drawn at another mean rate, requests/s: segments and periods keep their seconds."""
+        return replace(self, arrival=replace(self.arrival, rate=rate))
 
     def draw(self, requests: int | None, seed: int) -> Columns:
         """Columns of `requests` drawn requests, the same for the same seed."""
@@ -41,24 +47,33 @@ def read_description(path: Path) -> Description:
 def parsed(document: Mapping[str, Any], file: object) -> Description:
     """The description in a document that the schema has passed; raises InputError where its parts do not fit together."""
     lengths = document["lengths"]
-    edges = [_edges(lengths[key], f"lengths.{key}", file) for key in ("input_edges", "output_edges")]
+    edges = [_edges(lengths[key], f"lengths.{key}", file, least) for key, least in (("input_edges", 1), ("output_edges", 0))]
     histogram = Histogram(edges[0], edges[1], _weights(lengths["weights"], (edges[0].size - 1, edges[1].size - 1), file))
     return Description(document["source"], document["requests"], _process(document["arrival"], file), histogram)
 
 
-def _process(table: Mapping[str, Any], file: object) -> Process:
-    needed = {"gamma": ("cv",), "modulated": ("cv", "segment")}.get(table["kind"], ())
+def _process(table: dict[str, Any], file: object) -> Process:
+    needed = {"gamma": ("cv",), "modulated": ("cv", "segment"), "profile": ("period", "levels")}.get(table["kind"], ())
     for key in needed:
         if key not in table:
             raise InputError(file, f"arrival.{key}", "is missing", f"Arrivals of kind {table['kind']} need it")
-    return Process(**table)
+    return Process(**table | ({"levels": _levels(table["levels"], file)} if "levels" in table else {}))
 
 
-def _edges(values: list[Any], field: str, file: object) -> Ints:
+def _levels(values: list[float], file: object) -> tuple[float, ...]:
+    if not all(math.isfinite(value) and value >= 0 for value in values) or not sum(values) > 0:
+        remedy = "Give the rate at equally spaced times over the period, in proportion to one another"
+        raise InputError(file, "arrival.levels", "must be finite, not negative and not all 0", remedy)
+    return tuple(values)
+
+
+def _edges(values: list[Any], field: str, file: object, least: int) -> Ints:
     whole = all(type(value) is int for value in values)
-    if not whole or len(values) < 2 or values[0] < 1 or any(a >= b for a, b in pairwise(values)):
+    if not whole or len(values) < 2 or values[0] < least or any(a >= b for a, b in pairwise(values)):
         remedy = "Give the first token count of each bin, then the first beyond the last bin"
-        raise InputError(file, field, "must be at least two increasing integers from 1 on", remedy)
+        raise InputError(file, field, f"must be at least two increasing integers from {least} on", remedy)
+    if values[0] == 0 and values[1] != 1:
+        raise InputError(file, field, f"the bin from 0 ends at {values[1]}", "Give 0 a bin of its own, from 0 to 1")
     return np.array(values, np.int64)
 
 

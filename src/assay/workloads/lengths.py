@@ -6,19 +6,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from assay._base.errors import InputError
-from assay.workloads.columns import Floats, Ints, starts_of
+from assay.workloads.arrays import Floats, Ints, starts_of
 
 SHARED_BLOCK = 16
 """Tokens per prefix id of drawn prompts: the smallest block in which engines commonly keep prefixes."""
 
 
 def uniform(name: str, nominal: int, spread: tuple[float, float], requests: int, random: np.random.Generator) -> Ints:
-    """Lengths int64[requests] uniform on the integers from floor(low x nominal) to floor(high x nominal), both ends included."""
+    """Lengths int64[requests] uniform on the integers from floor(low x nominal) to floor(high x nominal), both ends included.
+
+    Only a nominal length of 0 draws lengths of 0.
+    """
     low, high = spread
     if not (0 < low <= high and math.isfinite(high)):
         raise InputError("workload", "spread", f"is {low:g}:{high:g}", "Give LOW:HIGH, shares of the nominal length with 0 < LOW <= HIGH")
     least, most = _floor(low * nominal), _floor(high * nominal)
-    if least < 1:
+    if least < min(1, nominal):
         raise InputError("workload", name, f"is {nominal} with a spread from {low:g}, so below 1 token", "Give longer requests")
     return random.integers(least, most, requests, np.int64, endpoint=True)
 
@@ -39,7 +42,8 @@ def shared_ids(shared: int, prompts: Ints) -> tuple[Ints, Ints]:
 class Histogram:
     """Joint histogram of input and output tokens.
 
-    Bin i holds the integers from edges[i] up to, not including, edges[i + 1]; `weights` float64[inputs, outputs] need not sum to 1.
+    Bin i holds the integers from edges[i] up to, not including, edges[i + 1]; 0 is in no bin with others. `weights`
+    float64[inputs, outputs] need not sum to 1.
     """
 
     input_edges: Ints
@@ -57,5 +61,6 @@ class Histogram:
 
 def _within(edges: Ints, bins: Ints, chance: Floats) -> Ints:
     low, high = edges[bins], edges[bins + 1]
-    drawn = np.floor(low * (high / low) ** chance).astype(np.int64)
+    begin = np.maximum(low, 1)  # 0 has a bin of its own, to which the clip brings it back
+    drawn = np.floor(begin * (high / begin) ** chance).astype(np.int64)
     return np.clip(drawn, low, high - 1)

@@ -1,6 +1,7 @@
 """The workload: requests under a load."""
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
 
@@ -8,18 +9,23 @@ import numpy as np
 
 from assay._base.catalogue import find
 from assay._base.errors import InputError
-from assay.workloads.arrivals import ARRIVALS, INPUTS, OUTPUTS, Process, scaled, stream
-from assay.workloads.columns import Columns, Ints
+from assay.workloads.arrays import Ints
+from assay.workloads.arrivals import ARRIVALS, INPUTS, OUTPUTS, Process, stream, stretch
+from assay.workloads.columns import Columns
 from assay.workloads.descriptions import read_description
 from assay.workloads.lengths import SHARED_BLOCK, shared_ids, uniform
 from assay.workloads.readers import EXTENSIONS, read
 
 
 class Load(TypedDict, total=False):
-    """How drawn requests come: `rate` requests/s (Poisson) or `concurrency` users (closed loop); neither: all at once. `seed` draws."""
+    """How drawn requests come: `rate` requests/s (Poisson) or `concurrency` users (closed loop); neither: all at once. `seed` draws.
+
+    `ramp`: seconds over which the users of a closed loop start.
+    """
 
     rate: float | None
     concurrency: int | None
+    ramp: float | None
     seed: int
 
 
@@ -28,32 +34,44 @@ class Workload(Columns):
     """Requests (see Columns) and how they come.
 
     `concurrency` 0: an open loop, each request comes at its `arrival`. Above 0: a closed loop of that many users, each of whom sends
-    the next request when the last has ended; `arrival` is then ignored. `source` says where the requests are from.
+    the next request, or session, when the last has ended; `arrival` is then ignored. User u of N starts at u x `ramp` / N seconds.
+    `source` says where the requests are from.
     """
 
     name: str
     source: str = ""
     concurrency: int = 0
+    ramp: float = 0.0
 
     @classmethod
     def load(
-        cls, reference: str | Path, *, requests: int | None = None, rate: float | None = None, concurrency: int | None = None, seed: int = 0
+        cls,
+        reference: str | Path,
+        *,
+        requests: int | None = None,
+        rate: float | None = None,
+        concurrency: int | None = None,
+        ramp: float | None = None,
+        seed: int = 0,
     ) -> Self:
         """Read a trace, or draw from a description: a catalogue name or a file.
 
-        `requests`: the first rows of a trace (all when left out), or how many to draw. `rate`: mean requests/s to rescale arrivals to.
-        `concurrency`: a closed loop instead. `seed` draws; traces do not use it. Raises InputError on anything wrong.
+        `requests`: the first rows of a trace (all when left out), or how many to draw. `rate`: mean requests/s to rescale arrivals to;
+        a profile is drawn at that mean instead, its period as it is. `concurrency`: a closed loop instead, whose users start over `ramp`
+        seconds. `seed` draws; traces do not use it. Raises InputError on anything wrong.
         """
         path = _path(str(reference))
         if requests is not None:
             _at_least_one("requests", requests)
         if path.suffix == ".toml":
             description = read_description(path)
+            if rate is not None and concurrency is None and description.arrival.kind == "profile":
+                description, rate = description.at_rate(rate), None
             columns, source = description.draw(requests, seed), description.source
         else:
             columns, source = read(path), str(path)
-        workload = cls(name=path.stem, source=source, **vars(columns))
-        return workload.first(requests or workload.requests).under(rate, concurrency)
+        workload = cls(name=path.stem, source=source, **{each.name: getattr(columns, each.name) for each in fields(columns)})
+        return workload.first(requests or workload.requests).under(rate, concurrency, ramp)
 
     @classmethod
     def draw(
@@ -70,11 +88,13 @@ class Workload(Columns):
 
         Lengths are drawn apart from each other, uniform from floor(low x nominal) to floor(high x nominal), both included, where `spread`
         is (low, high). `isl` is the whole prompt; its first `shared_prefix` tokens, in whole blocks, are common to all prompts.
-        `load`: see Load. Another rate draws the same lengths. Raises InputError on anything out of range.
+        An `osl` of 0 generates nothing. `load`: see Load. Another rate draws the same lengths. Raises InputError on anything out of range.
         """
         rate, concurrency, seed = load.get("rate"), load.get("concurrency"), load.get("seed", 0)
-        for name, value in (("isl", isl), ("osl", osl), ("requests", requests)):
+        for name, value in (("isl", isl), ("requests", requests)):
             _at_least_one(name, value)
+        if osl < 0:
+            raise InputError("workload", "osl", f"is {osl}", "Give 0 or more")
         if not 0 <= shared_prefix <= isl:
             raise InputError("workload", "shared_prefix", f"is {shared_prefix} with prompts of {isl} tokens", f"Give 0 to {isl}")
         prompts = uniform("isl", isl, spread, requests, stream(seed, INPUTS))
@@ -95,17 +115,25 @@ class Workload(Columns):
             name=f"isl {isl}, osl {osl}",
             source="drawn",
         )
-        return workload.under(rate, concurrency)
+        return workload.under(rate, concurrency, load.get("ramp"))
 
     @property
     def at_once(self) -> bool:
         """Whether all requests of an open loop arrive at time 0."""
-        return not self.concurrency and not self.arrival[-1] > 0
+        return not self.concurrency and not self.last_start > 0
 
     @property
     def rate(self) -> float | None:
-        """Mean requests/s: requests over the time of the last arrival; None in a closed loop or when all arrive at once."""
-        return None if self.concurrency or self.at_once else float(self.requests / self.arrival[-1])
+        """Mean requests/s: requests over the time of the last arrival; None in a closed loop or when all arrive at once.
+
+        With sessions: all their turns over the time of the last first turn, which is the mean rate while sessions keep coming.
+        """
+        return None if self.concurrency or self.at_once else self.requests / self.last_start
+
+    @property
+    def sessions(self) -> int:
+        """Number of sessions; requests of their own are not counted."""
+        return int(np.unique(self.session[self.session >= 0]).size)
 
     @property
     def prefix_share(self) -> float:
@@ -120,21 +148,29 @@ class Workload(Columns):
     def at_rate(self, rate: float) -> Self:
         """The same requests in an open loop, arrivals stretched to a mean of `rate` requests/s.
 
-        A Poisson process stays one; slower changes of the rate and bursts are stretched in time with the arrivals.
+        A Poisson process stays one; slower changes of the rate, bursts and the period of a profile are stretched in time with the
+        arrivals, think times are not.
         """
-        return replace(self, arrival=scaled(self.arrival, rate), concurrency=0)
+        return replace(self, arrival=self.arrival * stretch(self.requests, self.last_start, rate), concurrency=0, ramp=0.0)
 
-    def closed(self, concurrency: int) -> Self:
-        """The same requests, in order, sent by `concurrency` users in a closed loop."""
+    def closed(self, concurrency: int, ramp: float = 0.0) -> Self:
+        """The same requests, in order, sent by `concurrency` users in a closed loop, who start one by one over `ramp` seconds."""
         _at_least_one("concurrency", concurrency)
-        return replace(self, concurrency=concurrency)
+        if not (math.isfinite(ramp) and ramp >= 0):
+            raise InputError("workload", "ramp", f"is {ramp}", "Give seconds, 0 or more")
+        return replace(self, concurrency=concurrency, ramp=float(ramp))
 
-    def under(self, rate: float | None, concurrency: int | None) -> Self:
-        """The same requests at a rate, or in a closed loop, or as they are when both are None; raises InputError when neither is."""
+    def under(self, rate: float | None, concurrency: int | None, ramp: float | None = None) -> Self:
+        """The same requests at a rate, or in a closed loop, or as they are when all are None.
+
+        Raises InputError when both are given, and when a ramp is given without a concurrency.
+        """
+        if ramp is not None and concurrency is None:
+            raise InputError("workload", "ramp", "given without concurrency", "Give the users of a closed loop, or leave the ramp out")
         if rate is not None and concurrency is not None:
             raise InputError("workload", "rate, concurrency", "both given", "Give rate for an open loop or concurrency for a closed one")
         if concurrency is not None:
-            return self.closed(concurrency)
+            return self.closed(concurrency, ramp or 0.0)
         return self if rate is None else self.at_rate(rate)
 
     def first(self, requests: int) -> Self:
@@ -146,29 +182,35 @@ class Workload(Columns):
         return self if requests == self.requests else self.take(np.arange(requests))
 
     def split(self, parts: int) -> list[Self]:
-        """Every `parts`-th request from the first, from the second, and so on; users of a closed loop are dealt out alike."""
+        """Every `parts`-th session or request of its own from the first, from the second, and so on; users are dealt out alike."""
         _at_least_one("parts", parts)
-        if parts > self.requests or 0 < self.concurrency < parts:
-            problem = f"{parts} of {self.requests} requests" + f" and {self.concurrency} users" * bool(self.concurrency)
-            raise InputError("workload", "parts", problem, "Split into fewer parts, or give more requests or users")
-        dealt = [self.take(np.arange(part, self.requests, parts)) for part in range(parts)]
+        whole = int(self.opens.sum())
+        if parts > whole or 0 < self.concurrency < parts:
+            what = "sessions" if self.session.size else "requests"
+            problem = f"{parts} of {whole} {what}" + f" and {self.concurrency} users" * bool(self.concurrency)
+            raise InputError("workload", "parts", problem, f"Split into fewer parts, or give more {what} or users")
+        hand = (np.cumsum(self.opens) - 1)[self.openings()] % parts
+        dealt = [self.take(np.flatnonzero(hand == part)) for part in range(parts)]
         return [replace(each, concurrency=len(range(part, self.concurrency, parts))) for part, each in enumerate(dealt)]
 
     def summary(self) -> str:
         """One line for people."""
         lengths = f"{self.input.mean():.0f} tokens in and {self.output.mean():.0f} out in the mean"
         seen = f", {self.prefix_share:.0%} of prompt tokens seen before" if self.prefix.size else ""
-        return f"{self.name}: {self.requests} requests, {self._how()}, {lengths}{seen}"
+        turns = f" in {self.sessions} sessions" if self.session.size else ""
+        return f"{self.name}: {self.requests} requests{turns}, {self._how()}, {lengths}{seen}"
 
     def to_dict(self) -> dict[str, Any]:
-        """What `--json` shows: counts, requests/s, tokens and shares."""
+        """What `--json` shows: counts, requests/s, tokens and shares; `sessions` and `ramp` where there are sessions and users."""
         return {
             "name": self.name,
             "source": self.source,
             "requests": self.requests,
+            **({"sessions": self.sessions} if self.session.size else {}),
             "load": "closed" if self.concurrency else "at once" if self.at_once else "open",
             "rate": self.rate,
             "concurrency": self.concurrency or None,
+            **({"ramp": self.ramp} if self.concurrency else {}),
             "input": statistics(self.input),
             "output": statistics(self.output),
             "prefix_share": self.prefix_share,
@@ -177,7 +219,7 @@ class Workload(Columns):
 
     def _how(self) -> str:
         if self.concurrency:
-            return f"{self.concurrency} users in a closed loop"
+            return f"{self.concurrency} users in a closed loop" + f" who start over {self.ramp:g} s" * bool(self.ramp)
         return "all at once" if self.rate is None else f"{self.rate:.4g}/s"
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay._base.errors import InputError
-from assay.workloads.columns import Columns, Floats, Source, validated
+from assay.workloads.arrays import Floats
+from assay.workloads.columns import Columns, Source, validated
 from assay.workloads.readers.rows import ids, numbers, tokens
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ def read(rows: "pl.DataFrame", file: Path) -> Columns:
 def read_short(rows: "pl.DataFrame", file: Path) -> Columns:
     """Requests in the short form, whose times are seconds."""
     if "session" in rows.columns:
-        remedy = "Give requests on one clock; drop the column session to read its rows as such"
-        raise InputError(file, "session", "turns that wait for one another cannot be read in this version", remedy)
+        remedy = "Name the columns arrival, input, output, session and think, with the first turns on one clock, or drop the column session"
+        raise InputError(file, "session", "in this format the clock of each session is its own", remedy)
     return _columns(rows, file, numbers(rows, SHORT_COLUMNS[0], file), SHORT_COLUMNS)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay._base.errors import InputError
-from assay.workloads.columns import Floats, Ints, starts_of
+from assay.workloads.arrays import Floats, Ints, starts_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,22 +36,27 @@ def frame(path: Path) -> "pl.DataFrame":
         raise InputError(path, "", f"cannot be read as {path.suffix[1:]}: {str(error).splitlines()[0]}", "Mend the file") from None
 
 
-def numbers(rows: "pl.DataFrame", column: str, file: Path) -> Floats:
+def numbers(rows: "pl.DataFrame", column: str, file: Path, remedy: str = "Give a finite number in every row") -> Floats:
     """A column as float64[n]; raises InputError at the first cell that is no finite number."""
     import polars as pl
 
     cells = rows[column]
     if cells.dtype != pl.String and not cells.dtype.is_numeric():
-        raise InputError(file, column, f"holds {cells.dtype}, not numbers", "Give a number in every row")
+        raise InputError(file, column, f"holds {cells.dtype}, not numbers", remedy)
     values = cells.cast(pl.Float64, strict=False)
-    refuse((values.is_null() | ~values.is_finite()).fill_null(True).to_numpy(), cells, file, "Give a finite number in every row")
+    refuse((values.is_null() | ~values.is_finite()).fill_null(True).to_numpy(), cells, file, remedy)
     return values.to_numpy()
 
 
 def tokens(rows: "pl.DataFrame", column: str, file: Path) -> Ints:
+    """Token counts as int64[n]; raises InputError at the first cell that is no whole number."""
+    return whole(rows, column, file, "Give whole tokens in every row")
+
+
+def whole(rows: "pl.DataFrame", column: str, file: Path, remedy: str) -> Ints:
     """A column as int64[n]; raises InputError at the first cell that is no whole number."""
-    values = numbers(rows, column, file)
-    refuse((values != np.floor(values)) | (np.abs(values) > LARGEST), rows[column], file, "Give whole tokens in every row")
+    values = numbers(rows, column, file, remedy)
+    refuse((values != np.floor(values)) | (np.abs(values) > LARGEST), rows[column], file, remedy)
     return values.astype(np.int64)
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assay._base.errors import InputError
-from assay.workloads.columns import Columns, Floats, Source, validated
+from assay.workloads.arrays import Floats
+from assay.workloads.columns import Columns, Source, validated
 from assay.workloads.readers.rows import refuse, tokens
 
 if TYPE_CHECKING:

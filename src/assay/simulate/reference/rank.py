@@ -1,0 +1,263 @@
+"""One scheduler with a cache of its own: what an attention rank puts into a step. A replica without such ranks is one rank."""
+
+from bisect import insort
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from assay.simulate.policies import STATIC, Policy
+from assay.simulate.records import Integers
+from assay.simulate.reference.blocks import KvPool
+from assay.simulate.reference.sequence import DECODING, FLYING, LOADING, PROMPT, WAITING, Sequence
+from assay.steptime import StepTime
+
+
+@dataclass
+class Plan:
+    """What a rank does in one step: sequences that decode, and prompts that get a chunk (sequence, tokens)."""
+
+    decodes: list[Sequence] = field(default_factory=list)
+    chunks: list[tuple[Sequence, int]] = field(default_factory=list)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is done."""
+        return not (self.decodes or self.chunks)
+
+    @property
+    def ending(self) -> list[Sequence]:
+        """Sequences whose prompt this step ends: they get a token."""
+        return [sequence for sequence, chunk in self.chunks if chunk == sequence.to_compute]
+
+
+@dataclass
+class Log:
+    """What all ranks write to: how often each request was preempted, what it found cached, and a count of admissions."""
+
+    preemptions: Integers
+    prefix_hit: Integers
+    admissions: int = 0
+
+
+class Rank:
+    """The queue, the cache and the running sequences of one scheduler.
+
+    `batches` are the decoding sequences by micro-batch, of which a pipeline has as many as stages; `handed` those whose prompt is
+    computed and whose cache another rank has yet to fetch. `loads` are the sequences whose cache was called for in the step at hand,
+    with the bytes to be brought; `lost` those whose cache is no more where it was.
+    """
+
+    def __init__(self, replica: int, times: StepTime, policy: Policy, prefix_block: int, log: Log) -> None:
+        self.replica, self.times, self.policy, self.prefix_block, self.log = replica, times, policy, prefix_block, log
+        self.peak = 0.0  # most bytes of cache that were busy before the last failure
+        self.requests = 0  # waiting or running: what a router sees
+        self.link_free = 0.0
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        block = self.policy.unbounded_bytes * self.prefix_block
+        self.caches = self.policy.prefix_cache and block > 0
+        self.pool = KvPool(self.policy.kv_capacity, block, int(self.policy.host_capacity // block) if block else 0)
+        self.inbox: deque[Sequence] = deque()
+        self.waiting: dict[int, deque[Sequence]] = {}
+        self.running: list[Sequence] = []
+        self.prompts: list[Sequence] = []
+        self.ready: deque[Sequence] = deque()
+        self.batches: list[list[Sequence]] = [[] for _ in range(self.times.depth)]
+        self.handed: list[Sequence] = []
+        self.loads: list[tuple[Sequence, float]] = []
+        self.lost: list[Sequence] = []
+        self.forming = True
+
+    # The queue.
+
+    def look(self) -> None:
+        """See the requests that have come."""
+        while self.inbox:
+            sequence = self.inbox.popleft()
+            self.waiting.setdefault(sequence.priority, deque()).append(sequence)
+
+    def queue(self) -> Iterator[Sequence]:
+        """Requests that wait and were seen, in the order in which they go."""
+        for priority in sorted(self.waiting):
+            yield from self.waiting[priority]
+
+    @property
+    def has_prompts(self) -> bool:
+        """Whether a prompt is under way or waits."""
+        return bool(self.prompts) or any(self.waiting.values())
+
+    # A step.
+
+    def plan(self, batch: int, *, prompts: bool, decodes: bool) -> Plan:
+        """Fill a step of a micro-batch: its decodes, the prompts under way, and the requests that can be admitted."""
+        self._join(batch)
+        plan = Plan()
+        roomy = True
+        if decodes:
+            roomy = self._make_room(batch)
+            plan.decodes = list(self.batches[batch])
+        if prompts:
+            self._fill(plan, batch, roomy)
+        return plan
+
+    def _places(self, batch: int) -> int:
+        """How many sequences more may decode in a micro-batch: a pipeline shares them evenly."""
+        there = min(len(self.running) + sum(map(len, self.waiting.values())), self.policy.max_num_seqs)
+        return max(0, -(-there // self.times.depth) - len(self.batches[batch]))
+
+    def _join(self, batch: int) -> None:
+        """Sequences whose cache has come over the link decode from now on."""
+        for _ in range(min(self._places(batch), len(self.ready))):
+            self.start_decoding(self.ready.popleft(), batch)
+
+    def start_decoding(self, sequence: Sequence, batch: int) -> None:
+        """A sequence decodes in a micro-batch from its next step on."""
+        sequence.state = DECODING
+        insort(self.batches[batch], sequence, key=lambda each: each.serial)
+
+    def _fill(self, plan: Plan, batch: int, roomy: bool) -> None:
+        left = self.policy.token_budget - len(plan.decodes) * self.times.width
+        places = self._places(batch)
+        if self.policy.batching == STATIC and not self.running:
+            self.forming = True
+        for sequence in self.prompts:
+            chunk = min(sequence.to_compute, left)
+            if not left or (chunk == sequence.to_compute and not places):
+                break
+            plan.chunks.append((sequence, chunk))
+            left -= chunk
+            places -= chunk == sequence.to_compute
+        if roomy and (self.policy.batching != STATIC or self.forming):
+            self._admit(plan, left, places)
+
+    def _admit(self, plan: Plan, left: int, places: int) -> None:
+        """Admit those who wait, first come, first served within a priority, while there is budget, a place and room for the prompt."""
+        while sequence := next(self.queue(), None):
+            if sequence.source and sequence.source.lost:
+                self.lost.append(self.waiting[sequence.priority].popleft())
+                continue
+            stuck = sequence.source is None and not (left and places)
+            if len(self.running) == self.policy.max_num_seqs or stuck or not self._hold(sequence):
+                return
+            self._run(self.waiting[sequence.priority].popleft())
+            if sequence.state == LOADING:
+                continue
+            chunk = min(sequence.to_compute, left)
+            self.prompts.append(sequence)
+            plan.chunks.append((sequence, chunk))
+            left -= chunk
+            places -= chunk == sequence.to_compute
+
+    def _run(self, sequence: Sequence) -> None:
+        sequence.serial = self.log.admissions
+        self.log.admissions += 1
+        self.running.append(sequence)
+        if not sequence.source and not self.log.preemptions[sequence.row]:
+            self.log.prefix_hit[sequence.row] = sequence.hit
+
+    # Memory.
+
+    def _hold(self, sequence: Sequence) -> bool:
+        """Take room for the whole prompt and use what of it is cached; False, and nothing taken, when there is no room.
+
+        The last token of a prompt is computed in any case, for its logits.
+        """
+        needed = self.policy.footprint(int(sequence.known) + self.times.width - 1)
+        most = (int(sequence.known) - 1) // self.prefix_block if self.caches and not sequence.source else 0
+        shared, used, host = self.pool.leading(sequence.blocks[:most])
+        if not self.pool.fits(needed - used * self.pool.block_bytes):
+            return False
+        self.pool.acquire(sequence.blocks[:shared])
+        sequence.private = needed - shared * self.pool.block_bytes
+        self.pool.take(sequence.private)
+        sequence.shared, sequence.hit = shared, shared * self.prefix_block
+        sequence.computed = sequence.hit
+        sequence.state = PROMPT
+        if sequence.source:
+            sequence.state = LOADING
+            self.loads.append((sequence, self._sent(int(sequence.known))))
+        elif host:
+            sequence.state = LOADING
+            self.loads.append((sequence, host * self.pool.block_bytes))
+        return True
+
+    def _sent(self, context: int) -> float:
+        """Bytes of the cache of a prompt."""
+        return sum(each * (min(context, reach) if reach else context) for reach, each in self.policy.kv_bytes)
+
+    def _make_room(self, batch: int) -> bool:
+        """Hold the next token of each sequence of a micro-batch; False when others had to give way for that."""
+        roomy = True
+        while not self.pool.fits(sum(map(self._growth, self.batches[batch]))):
+            roomy = False
+            self._preempt_last()
+        for sequence in self.batches[batch]:
+            growth = self._growth(sequence)
+            sequence.private += growth
+            self.pool.take(growth)
+        return roomy
+
+    def _growth(self, sequence: Sequence) -> float:
+        """Bytes that the next decode step of a sequence takes: whole blocks; with speculation its mean tokens per step."""
+        if self.times.width == 1:
+            return self.policy.footprint(int(sequence.known)) - self.policy.footprint(int(sequence.known) - 1)
+        return sum(each * sequence.rate for reach, each in self.policy.kv_bytes if not reach or sequence.known <= reach)
+
+    def _preempt_last(self) -> None:
+        """Take the memory of a sequence of the lowest priority, of those the one admitted last, that is in no step.
+
+        It will be computed again from its start, before all others of its priority.
+        """
+        able = [sequence for sequence in self.running if sequence.state in (PROMPT, DECODING)]
+        victim = max(able, key=lambda sequence: (sequence.priority, sequence.serial))
+        self.leave(victim)
+        victim.state = WAITING
+        self.waiting.setdefault(victim.priority, deque()).appendleft(victim)
+        self.log.preemptions[victim.row] += 1
+
+    def leave(self, sequence: Sequence) -> None:
+        """A sequence runs no more."""
+        self.running.remove(sequence)
+        for members in (self.prompts, *self.batches):
+            if sequence in members:
+                members.remove(sequence)
+        if sequence in self.ready:
+            self.ready.remove(sequence)
+        self.drop(sequence)
+
+    def drop(self, sequence: Sequence) -> None:
+        """Give back the memory of a sequence."""
+        self.pool.give(sequence.private)
+        self.pool.release(sequence.blocks[: sequence.shared])
+        sequence.private, sequence.shared, sequence.computed, sequence.hit = 0.0, 0, 0, 0
+
+    def publish(self, sequence: Sequence) -> None:
+        """Share the whole blocks of a prompt that are computed by now."""
+        whole = min(len(sequence.blocks), sequence.computed // self.prefix_block) if self.caches else 0
+        for block in sequence.blocks[sequence.shared : whole]:
+            self.pool.publish(block)
+            sequence.private -= self.pool.block_bytes
+            sequence.shared += 1
+
+    def arrived(self, sequence: Sequence) -> None:
+        """The cache of a sequence is here: its prompt can go on, or it decodes after what another rank computed."""
+        if sequence.source:
+            sequence.source = None
+            self.ready.append(sequence)
+        else:
+            sequence.state = PROMPT
+            self.prompts.append(sequence)
+
+    def computed(self, plan: Plan) -> None:
+        """What a step that was issued computes is in the cache, and its blocks can be shared."""
+        for sequence in plan.ending:
+            sequence.state = FLYING
+        for sequence in plan.decodes:
+            sequence.state = FLYING
+            self.forming = False
+        for sequence, chunk in plan.chunks:
+            sequence.computed += chunk
+            self.publish(sequence)
+        self.prompts = [sequence for sequence in self.prompts if sequence.state == PROMPT]
