@@ -8,7 +8,7 @@ import pytest
 from assay._base.errors import InputError
 from assay._base.facts import Fact
 from assay.chips import Chip
-from assay.deployments import Asked, Deployment, Part, Speculation, check_asked, check_layout, flags, resolve
+from assay.deployments import Asked, Deployment, Part, Router, Speculation, check_asked, check_layout, resolve
 from assay.engines import Engine
 from assay.models import Model
 
@@ -52,6 +52,14 @@ def resolved(model: str = "llama-3.1-8b", chip: str = "h100-sxm", engine: str = 
         ("llama-3.1-8b", {"speculate": "3:nan"}, "--speculate: is '3:nan'"),
         ("llama-3.1-8b", {"speculate": "3:0.5:"}, "--speculate: is '3:0.5:'"),
         ("llama-3.1-8b", {"speculate": ""}, "--speculate: is ''"),
+        ("llama-3.1-8b", {"batching": "later"}, "--batching: 'later' is not known"),
+        ("llama-3.1-8b", {"look_interval": 0}, "--look-interval: is 0"),
+        ("llama-3.1-8b", {"host_memory": 1e9}, "--host-bandwidth: is missing"),
+        ("llama-3.1-8b", {"host_bandwidth": 1e9}, "--host-memory: is missing"),
+        ("llama-3.1-8b", {"host_memory": 1e9, "host_bandwidth": 1e9, "prefix_cache": False}, "--host-memory: keeps prefix blocks, and"),
+        ("llama-3.1-8b", {"host_memory": 1e9, "host_bandwidth": 1e9, "role": "decode"}, "--host-memory: keeps prefix blocks, and"),
+        ("llama-3.1-8b", {"role": "decode", "prefix_cache": True}, "--prefix-cache: asked of a part that decodes alone"),
+        ("llama-3.1-8b", {"role": "both"}, "--role: 'both' is not known"),
         ("llama-3.1-8b", {"speculate": "3:0.5:llama-9"}, "llama-9: no such entry in the catalogue of models"),
         (
             "deepseek-r1",
@@ -141,6 +149,9 @@ def test_what_is_asked_is_no_assumption() -> None:
         "block_size": 4,
         "kv_memory_fraction": 0.5,
         "prefix_cache": False,
+        "batching": "static",
+        "look_interval": 10,
+        "prefill_wait": 5,
     }
     part = resolved(**asked)
     assert {key: part.to_dict()[key] for key in asked} == asked
@@ -202,6 +213,37 @@ def test_speculation_by_a_model(tmp_path: Path) -> None:
         resolved(speculate=f"1:0:{tmp_path / 'config.json'}")
 
 
+@pytest.mark.parametrize(("speculate", "tokens"), [("1:0", 1), ("3:0", 1), ("1:0.5", 1.5), ("3:0.5", 1.875), ("4:1", 5)])
+def test_tokens_of_a_step(speculate: str, tokens: float) -> None:
+    """(1 - a^w) / (1 - a) tokens of w - 1 drafts and one more, all w where every draft is accepted."""
+    assert Speculation.parse(speculate).tokens_per_step == pytest.approx(tokens)
+
+
+@pytest.mark.parametrize("role", ["prefill", "decode"])
+def test_an_engine_that_cannot_disaggregate_refuses(role: str) -> None:
+    """The engine's features decide; the message names the flag and the engine."""
+    engine = Engine.load("generic")
+    without = replace(engine, features={**engine.features, "disaggregation": Fact(False)})
+    with pytest.raises(InputError, match="--disaggregate: generic: cannot serve prefill and decode apart"):
+        resolve(Model.load("llama-3.1-8b"), Chip.load("h100-sxm"), without, Asked(role=role))
+
+
+def test_what_decodes_alone_caches_no_prefixes() -> None:
+    """Whatever the engine does by default, and without a word about that default."""
+    part = resolved(engine="vllm", role="decode")
+    assert (part.role, part.prefix_cache) == ("decode", False)
+    assert not any("prefix_cache" in text for text in part.assumptions)
+    assert resolved(engine="vllm", role="prefill").prefix_cache
+
+
+def test_an_engines_way_of_batching_is_a_default() -> None:
+    """What is asked holds, else the engine's; host memory is shown where there is some."""
+    assert [resolved(engine=engine).batching for engine in ("vllm", "sglang")] == ["mixed", "first"]
+    assert resolved(engine="sglang", batching="mixed").batching == "mixed"
+    assert "host_memory" not in resolved().to_dict()
+    assert resolved(engine="vllm", host_memory=1e12, host_bandwidth=1e11).to_dict()["host_bandwidth"] == 1e11
+
+
 def test_an_engine_that_cannot_speculate_refuses() -> None:
     """The engine's features decide; the message names the flag and the engine."""
     engine = Engine.load("generic")
@@ -221,9 +263,41 @@ def test_deployment_of_a_chip() -> None:
     assert not Asked(kv="fp8", replicas=2).parallelism_given
 
 
-def test_flags_are_read_by_name() -> None:
-    """Command-line values become what is asked; others are left alone."""
-    assert flags({"tp": 4, "chip": "x", "json": True}) == Asked(tp=4)
+def test_prefill_and_decode_apart() -> None:
+    """Alike but for role, number and the caching of prefixes."""
+    chip = Chip.load("h100-sxm")
+    memory = {"host_memory": 1e12, "host_bandwidth": 1e11}
+    (_, first), (_, second) = Deployment.disaggregated(chip, 2, 3, tp=4, prefix_cache=True, **memory).parts
+    assert first == Asked(role="prefill", replicas=2, tp=4, prefix_cache=True, **memory)
+    assert second == Asked(role="decode", replicas=3, tp=4)
+    with pytest.raises(InputError, match="--disaggregate: given together with --replicas"):
+        Deployment.disaggregated(chip, 2, 3, replicas=2)
+
+
+def test_one_part_is_asked_for() -> None:
+    """Where a question is about one replica, several parts are refused."""
+    with pytest.raises(InputError, match="2 parts"):
+        _ = Deployment.disaggregated(Chip.load("h100-sxm"), 2, 3).one
+
+
+ALL, PREFILL, DECODE = (f'[[part]]\nchip = "h100-sxm"\nrole = "{role}"\n' for role in ("all", "prefill", "decode"))
+
+
+def test_parts_and_router_are_read(tmp_path: Path) -> None:
+    """Several parts, each with its role and chip, what is said of the router, and what fails when."""
+    text = 'routing = "prefix affinity"\nload_bound = 2\nlink_bandwidth = 1e11\n'
+    text += f'[[outage]]\ntime = 5\nreplica = 1\nup = false\n{PREFILL}speculate = "3:0.7"\n{DECODE}speculate = "3:0.7"\nreplicas = 2\n'
+    found = Deployment.read(written(tmp_path, text.replace("h100", "h200", 1)))
+    assert [(chip.name, asked.role) for chip, asked in found.parts] == [("h200-sxm", "prefill"), ("h100-sxm", "decode")]
+    assert found.router == Router("prefix affinity", 2, 1e11, None, ((5.0, 1, False),))
+    mixed = Deployment.read(written(tmp_path, f"{ALL}{ALL.replace('h100-sxm', 'mi300x')}"))
+    assert [chip.name for chip, _ in mixed.parts] == ["h100-sxm", "mi300x"]
+    assert mixed.router == Router()
+
+
+def test_a_part_that_computes_prompts_need_not_draft(tmp_path: Path) -> None:
+    """What decodes says how many steps a request takes."""
+    assert len(Deployment.read(written(tmp_path, f'{PREFILL}{DECODE}speculate = "3:0.7"')).parts) == 2
 
 
 def written(folder: Path, text: str) -> Path:
@@ -236,6 +310,7 @@ def written(folder: Path, text: str) -> Path:
 def test_a_file_is_read(tmp_path: Path) -> None:
     """Every field of a part comes through, and the chip may be named by the file or the caller."""
     values = {
+        "role": "all",
         "engine": "vllm",
         "replicas": 2,
         "tp": 8,
@@ -249,12 +324,17 @@ def test_a_file_is_read(tmp_path: Path) -> None:
         "token_budget": 1024,
         "block_size": 32,
         "kv_memory_fraction": 0.8,
-        "prefix_cache": False,
+        "prefix_cache": True,
+        "host_memory": 1e12,
+        "host_bandwidth": 1e11,
+        "batching": "static",
+        "look_interval": 10,
+        "prefill_wait": 3,
         "speculate": "3:0.7",
     }
     assert set(values) == {field.name for field in fields(Asked)}
     rows = "\n".join(f"{key} = {str(value).lower() if isinstance(value, bool) else repr(value)}" for key, value in values.items())
-    chip, asked = Deployment.read(written(tmp_path, f'[[part]]\nrole = "all"\nchip = "h200"\n{rows}')).one
+    chip, asked = Deployment.read(written(tmp_path, f'[[part]]\nchip = "h200"\n{rows}')).one
     assert (chip.name, asked) == ("h200-sxm", Asked(**values))
     chip, asked = Deployment.read(written(tmp_path, "[[part]]\ntp = 4"), "mi300x").one
     assert (chip.name, asked) == ("mi300x", Asked(tp=4))
@@ -272,12 +352,31 @@ def test_a_chip_file_is_found_beside_the_deployment(tmp_path: Path) -> None:
     [
         ("", "part", "is missing"),
         ("part = 3", "part", "must be a list of tables"),
-        ("[[part]]\n[[part]]", "part", "2 parts"),
+        ("part = []", "part", "is empty"),
+        ('[[part]]\nchip = "h100-sxm"\n[[part]]', "part[1].chip", "is missing"),
         ("[[part]]\ntp = 2", "part[0].chip", "is missing"),
         ('[[part]]\nchip = "h100-sxm"\ntp = 0', "part[0].tp", "is 0, below 1"),
         ('[[part]]\nchip = "h100-sxm"\ntp = "two"', "part[0].tp", "must be integer"),
         ('[[part]]\nchip = "h100-sxm"\ntpp = 2', "part[0].tpp", "unknown field"),
-        ('[[part]]\nchip = "h100-sxm"\nrole = "prefill"', "part[0].role", "is not known"),
+        ('[[part]]\nchip = "h100-sxm"\nrole = "draft"', "part[0].role", "is not known"),
+        ('[[part]]\nchip = "h100-sxm"\nspeculate = "3"', "part[0].speculate", "is '3'"),
+        ('[[part]]\nchip = "h100-sxm"\nkv = "fp7"', "part[0].kv", "is not a known precision"),
+        ('[[part]]\nchip = "h100-sxm"\nhost_memory = 1e9', "part[0].host_bandwidth", "is missing"),
+        (f"{DECODE}prefix_cache = true\n{PREFILL}", "part[0].prefix_cache", "decodes alone"),
+        (PREFILL, "part[0].role", "is prefill, and no part is decode"),
+        (f"{DECODE}{DECODE}", "part[0].role", "is decode, and no part is prefill"),
+        (f"{PREFILL}{ALL}", "part[1].role", "is all beside prefill or decode"),
+        (f'{PREFILL}{DECODE}[[part]]\nchip = "h100-sxm"', "part[2].role", "is all beside prefill or decode"),
+        (f'{ALL}speculate = "3:0.7"\n{ALL}', "part[1].speculate", "is missing where part[0] has 3:0.7"),
+        (f'{ALL}speculate = "3:0.7"\n{ALL}speculate = "3:0.6"', "part[1].speculate", "is 3:0.6 where part[0] has 3:0.7"),
+        (f'{PREFILL}speculate = "3:0.7"\n{DECODE}', "part[0].speculate", "is 3:0.7 where part[1] has none"),
+        (f'routing = "at random"\n{ALL}', "routing", "is not known"),
+        (f"load_bound = 2\n{ALL}", "load_bound", "given with routing round robin"),
+        (f'routing = "prefix affinity"\nload_bound = 0.9\n{ALL}', "load_bound", "below 1"),
+        (f"link_bandwidth = 1e9\n{ALL}", "link_bandwidth", "no cache goes over a link"),
+        (f"link_latency = 1e-6\n{ALL}", "link_latency", "no cache goes over a link"),
+        (f"{ALL}[[outage]]\ntime = 1\nup = false", "outage[0].replica", "is missing"),
+        (f"{ALL}replicas = 2\n[[outage]]\ntime = 1\nup = false\nreplica = 2", "outage[0].replica", "is 2 of 2 replicas"),
         ('[[part]]\nchip = "h100-sxm"\nkv_memory_fraction = 1.5', "part[0].kv_memory_fraction", "above 1"),
     ],
 )

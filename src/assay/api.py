@@ -16,6 +16,7 @@ from assay.deployments import Asked, Deployment, resolve
 from assay.engines import Engine, for_family
 from assay.models import Model
 from assay.offers import Ownership
+from assay.search.assembly import Assembly
 from assay.search.candidates import find, smallest
 from assay.search.comparison import Case, Comparison, Work, sized
 from assay.search.evaluate import Question, evaluate
@@ -75,10 +76,9 @@ class Prediction:
 def predict(model: Model, deployment: Deployment, *, prefill: int = 0, decode: int = 0, context: int = 0) -> Prediction:
     """One step: `prefill` tokens of a prompt beside `decode` sequences of `context` tokens; AssayError when the chips cannot hold it."""
     load = Load(prefill, decode, context)
-    chip, _ = deployment.one
     plant = _wide_enough(plan_one(model, deployment), load)
     step = explain(plant.machine, plant.ops, plant.times, load)
-    label = evidence_of(chip)
+    label = evidence_of(plant.part.chip)
     found = bands(plant.part, label)
     band = {"seconds": found["tpot"], "latency": found["tpot"], "joules": found["joules_per_token"]}
     return Prediction(step, band, label, plant.part.to_dict(), plant.part.assumptions)
@@ -98,10 +98,11 @@ def simulate(
 
     `progress` is called now and then with the number of finished requests and of all.
     """
-    chip, _ = deployment.one
-    plant = plan_one(model, deployment)
-    market = (prices or Prices()).markets([chip.name])[chip.name]
-    return evaluate(plant, Question(workload, slo or Slo(), reference), market, progress)
+    plants = tuple(_plant(model, chip, asked) for chip, asked in deployment.parts)
+    names = [chip.name for chip, _ in deployment.parts]
+    markets = (prices or Prices()).markets(names)
+    question = Question(workload, slo or Slo(), reference)
+    return evaluate(Assembly(plants, deployment.router), question, [markets[name] for name in names], progress)
 
 
 def compare(
@@ -125,8 +126,11 @@ def compare(
 
 
 def plan_one(model: Model, deployment: Deployment) -> Plant:
-    """The plant of what was asked; without parallelism the fewest chips that fit, under the first engine of the chip's family."""
-    chip, asked = deployment.one
+    """The plant of a deployment of one part; without parallelism the fewest chips that fit, under the first engine of the chip's family."""
+    return _plant(model, *deployment.one)
+
+
+def _plant(model: Model, chip: Chip, asked: Asked) -> Plant:
     engine = Engine.load(asked.engine) if asked.engine else for_family(chip.family)[0]
     if asked.parallelism_given:
         return build(model, resolve(model, chip, engine, asked))
@@ -136,7 +140,8 @@ def plan_one(model: Model, deployment: Deployment) -> Plant:
 def _wide_enough(plant: Plant, load: Load) -> Plant:
     """A step may be larger than the scheduler would make it: widen the tables to hold it."""
     part = plant.part
-    tokens, sequences = load.prefill + load.decode, load.decode + 1
+    busiest = load.spread(part.dp)[0]
+    tokens, sequences = busiest.tokens(part.width), busiest.decode + 1
     if tokens <= part.token_budget and sequences <= part.max_num_seqs:
         return plant
     return build(plant.model, replace(part, token_budget=max(tokens, part.token_budget), max_num_seqs=max(sequences, part.max_num_seqs)))

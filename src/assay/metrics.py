@@ -113,12 +113,13 @@ def judged(columns: Columns, concurrency: int) -> Mask:
     """Which requests count: not those of warm-up and drain.
 
     Open loop: arrivals after twice the mean residence time (at most the first third) and before the last mean residence time (at most
-    the last sixth). Closed loop: not the first request of each user, nor the last. All at once, or too few: all.
+    the last sixth). Closed loop: neither the first nor the last requests to be sent, as many as there are users. All at once, or too
+    few: all.
     """
     count = len(columns.arrival)
     everything = np.ones(count, dtype=np.bool_)
     if concurrency:
-        return _middle(count, concurrency) if count >= 3 * concurrency else everything
+        return _middle(columns.arrival, concurrency) if count >= 3 * concurrency else everything
     start, end = float(columns.arrival.min()), float(columns.arrival.max())
     residence = columns.e2e[np.isfinite(columns.e2e)]
     if end <= start or not len(residence):
@@ -129,9 +130,10 @@ def judged(columns: Columns, concurrency: int) -> Mask:
     return window if window.sum() >= 2 else everything
 
 
-def _middle(count: int, edge: int) -> Mask:
-    inside = np.zeros(count, dtype=np.bool_)
-    inside[edge : count - edge] = True
+def _middle(arrival: Floats, edge: int) -> Mask:
+    """All but the first and the last `edge` in order of sending, which is not that of rows where there are sessions."""
+    inside = np.zeros(len(arrival), dtype=np.bool_)
+    inside[np.argsort(arrival, kind="stable")[edge : len(arrival) - edge]] = True
     return inside
 
 

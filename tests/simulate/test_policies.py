@@ -1,10 +1,13 @@
-"""How much cache a sequence takes."""
+"""How much cache a sequence takes, and what step times allow."""
+
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.simulate import Policy
+from assay.steptime import StepTime
 
 
 def policy(block_size: int, *kv_bytes: tuple[int, float]) -> Policy:
@@ -35,9 +38,38 @@ def test_prefixes_share_only_what_reaches_back_to_the_start() -> None:
     assert policy(1, (10, 3.0)).unbounded_bytes == 0.0
 
 
+def test_bytes_are_whole() -> None:
+    """The memory is rounded down and what a token takes up, so that sums are exact and never too much fits."""
+    rounded = Policy(1, 1, 1, 10.9, ((0, 0.1), (8, 2.5), (0, 3.0)))
+    assert rounded.kv_capacity == 10.0
+    assert rounded.kv_bytes == ((0, 1.0), (8, 3.0), (0, 3.0))
+
+
 @given(st.integers(1, 10_000), st.integers(1, 64), st.integers(0, 500))
 def test_more_context_never_takes_less(context: int, block: int, window: int) -> None:
     """The footprint grows with the context, and in finer blocks it is no larger."""
     kept = policy(block, (window, 1.0), (0, 1.0))
     assert kept.footprint(context) <= kept.footprint(context + 1)
     assert policy(1, *kept.kv_bytes).footprint(context) <= kept.footprint(context)
+
+
+@pytest.mark.parametrize(("output", "tokens"), [(0, 10), (1, 10), (2, 11), (7, 16)])
+def test_the_last_token_takes_no_cache(output: int, tokens: int) -> None:
+    """Nothing attends to it."""
+    assert policy(1, (0, 2.0)).most(10, output, 1) == 2.0 * tokens
+
+
+def test_drafts_take_cache_beside_the_tokens() -> None:
+    """Three of them, and a block, since what is accepted does not come in whole blocks."""
+    assert policy(4, (0, 1.0)).most(10, 7, 4) == policy(4, (0, 1.0)).footprint(10 + 6 + 3 + 4)
+
+
+@pytest.mark.parametrize(
+    ("depth", "width", "most", "budget", "seats"),
+    [(1, 1, 1000, 100, 64), (1, 1, 50, 50, 50), (4, 1, 10, 10, 40), (1, 4, 50, 50, 12), (2, 4, 50, 50, 24), (1, 4, 3, 3, 1)],
+)
+def test_no_more_run_than_the_steps_have_tokens_for(depth: int, width: int, most: int, budget: int, seats: int) -> None:
+    """A step holds `width` tokens of each sequence of one micro-batch, and no more than its time is known for."""
+    times = replace(StepTime.constant(1.0, most), depth=depth, width=width)
+    found = Policy(100, 64, 1, 1.0, ((0, 1.0),)).within(times)
+    assert (found.token_budget, found.max_num_seqs) == (budget, seats)

@@ -6,13 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.simulate import Outcome
-from assay.simulate.records import GAP_BINS, GAP_RATIO, GAP_SMALLEST, gap_bin, gap_middles
+from assay.simulate.records import GAP_BINS, GAP_SMALLEST, GAP_STEPS, gap_bin, gap_middles
 
 
-@given(st.floats(GAP_SMALLEST * GAP_RATIO, 2e4))
+@given(st.floats(GAP_SMALLEST, 6e4))
 def test_a_gap_lies_within_half_a_percent_of_the_middle_of_its_bin(seconds: float) -> None:
-    """Bins are at most 1 % wide."""
+    """Bins are less than 1 % wide."""
     assert gap_middles()[gap_bin(seconds)] == pytest.approx(seconds, rel=0.00501)
+
+
+@pytest.mark.parametrize("octave", range(-20, 15))
+def test_each_octave_has_bins_of_its_own(octave: int) -> None:
+    """A power of two begins a bin, and what is just below it lies in the bin before."""
+    place = gap_bin(2.0**octave)
+    assert place == (octave + 20) * GAP_STEPS
+    assert gap_bin(np.nextafter(2.0**octave, 0)) == max(0, place - 1)
 
 
 @pytest.mark.parametrize(("seconds", "place"), [(0.0, 0), (1e-12, 0), (1e9, GAP_BINS - 1)])

@@ -121,6 +121,7 @@ def predict(model: str, chip: str | None, prefill: int, decode: int, context: in
 @click.argument("model")
 @options.chip_flag
 @options.deployment
+@options.disaggregate
 @options.workload
 @options.slo
 @options.offers

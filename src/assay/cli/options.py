@@ -27,7 +27,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 LAYOUT = (
     "engine", "replicas", "tp", "pp", "ep", "dp", "weights", "activations", "kv", "max_num_seqs", "token_budget", "block_size",
-    "kv_memory_fraction", "prefix_cache",
+    "kv_memory_fraction", "prefix_cache", "speculate",
 )  # fmt: skip
 LENGTHS = ("isl", "osl", "spread", "shared_prefix")
 DRAWN = 20_000  # requests of fixed or uniform lengths that come at a rate, when nobody says how many: enough to judge a p99
@@ -61,6 +61,9 @@ layout = _together(*(_layout_option(name) for name in LAYOUT))
 deployment = _together(
     layout,
     click.option("--deployment", "deployment_file", type=click.Path(path_type=Path), help="A TOML file with the deployment instead."),
+)
+disaggregate = click.option(
+    "--disaggregate", metavar="PREFILL:DECODE", help="Replicas that compute prompts, and replicas that decode, alike but for that."
 )
 workload = _together(
     click.option("--workload", help="A workload of the catalogue, or a trace or description file."),
@@ -98,14 +101,26 @@ def deployed(chip: str | None, flags: Mapping[str, Any]) -> "Deployment":
     from assay.chips import Chip
     from assay.deployments import Deployment
 
+    apart = flags.get("disaggregate")
     if flags["deployment_file"]:
-        given = [f"--{name.replace('_', '-')}" for name in LAYOUT if flags[name] is not None]
+        given = [f"--{name.replace('_', '-')}" for name in (*LAYOUT, "disaggregate") if flags.get(name) is not None]
         if given:
             raise InputError("--deployment", "", f"given together with {given[0]}", "Say it in the file, or leave the file out")
         return Deployment.read(flags["deployment_file"], chip)
     if not chip:
         raise InputError("--chip", "", "is missing", "Give a catalogue name (see `assay chips`) or a .toml file")
-    return Deployment(((Chip.load(chip), asked(flags)),))
+    said = vars(asked(flags))
+    return Deployment.of(Chip.load(chip), **said) if apart is None else Deployment.disaggregated(Chip.load(chip), *_replicas(apart), **said)
+
+
+def _replicas(text: str) -> tuple[int, int]:
+    try:
+        prefill, decode = (int(part) for part in text.split(":"))
+    except ValueError:
+        prefill = decode = 0
+    if prefill < 1 or decode < 1:
+        raise InputError("--disaggregate", "", f"is {text!r}", "Give PREFILL:DECODE, the replicas of each, as 2:3")
+    return prefill, decode
 
 
 def drawn(flags: Mapping[str, Any]) -> "Workload":

@@ -26,7 +26,8 @@ from assay.workloads import Workload
 
 Named = TypeVar("Named")
 
-_TOLD_BY_SCENARIO = ("workload", *options.LENGTHS, "rate", "concurrency", "requests", "seed", "ttft", "tpot", "e2e", "percentile")
+_LOAD = ("rate", "concurrency", "ramp", "requests", "seed")
+_TOLD_BY_SCENARIO = ("workload", *options.LENGTHS, *_LOAD, "ttft", "tpot", "e2e", "percentile")
 _IN_FILE = "Say it in the scenario's [[traffic]]"
 
 

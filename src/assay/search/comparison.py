@@ -95,7 +95,7 @@ def _leaders(runs: Mapping[int, Run]) -> list[int]:
     """Each chip's cheapest and fastest feasible case, or its nearest miss."""
     leaders: set[int] = set()
     for chip in {run.chip for run in runs.values()}:
-        own = {index: run for index, run in runs.items() if run.chip == chip}
+        own = {index: runs[index] for index in sorted(runs) if runs[index].chip == chip}  # in whatever order they ended
         feasible = {index: run for index, run in own.items() if run.feasible} or own
         leaders.add(min(feasible, key=lambda index: expense(feasible[index])))
         leaders.add(min(feasible, key=lambda index: pace(feasible[index])))
@@ -133,10 +133,11 @@ class Comparison:
         """Index among the candidates of the feasible run of least cost, latency (mean TPOT) and energy; None where there is none."""
         feasible = [index for index, run in enumerate(self.runs) if run.feasible]
         priced = [index for index in feasible if self.runs[index].price.blended is not None]
+        energy = {index: joules for index in feasible if (joules := self.runs[index].joules_per_token) is not None}
         return {
             "cost": min(priced, key=lambda index: expense(self.runs[index]), default=None),
             "latency": min(feasible, key=lambda index: pace(self.runs[index]), default=None),
-            "energy": min(feasible, key=lambda index: self.runs[index].joules_per_token, default=None),
+            "energy": min(energy, key=energy.__getitem__, default=None),
         }
 
     def assumptions(self) -> list[str]:

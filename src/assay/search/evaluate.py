@@ -1,17 +1,19 @@
 """One deployment under one load: simulate, measure, price."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from assay import metrics
 from assay.cost.energy import provisioned_watts
+from assay.deployments import Part
 from assay.metrics import Columns, Distribution, Mask
-from assay.search.evidence import bands, evidence_of
-from assay.search.plant import Plant
-from assay.search.price import Flow, Market, price
+from assay.search.assembly import Assembly, joined
+from assay.search.evidence import weakest
+from assay.search.price import Flow, Lot, Market, price
 from assay.search.runs import Requests, Run
-from assay.simulate import Fleet, Outcome, run
+from assay.simulate import Outcome, run
 from assay.simulate.records import gap_middles
 from assay.simulate.run import Progress
 from assay.slo import Slo
@@ -28,41 +30,40 @@ class Question:
     reference: bool = False
 
 
-def evaluate(plant: Plant, question: Question, market: Market, progress: Progress | None = None) -> Run:
-    """Simulate a deployment, all of its replicas, and say what its users feel and what it costs."""
+def evaluate(assembly: Assembly, question: Question, markets: Sequence[Market], progress: Progress | None = None) -> Run:
+    """Simulate a deployment, all replicas of all parts, and say what its users feel and what it costs; `markets` has one for each part."""
     workload = question.workload
-    fleet = Fleet.of(plant.times, plant.policy, plant.part.replicas)
-    outcome = run(workload, fleet, reference=question.reference, progress=progress)
+    outcome = run(workload, assembly.fleet(), reference=question.reference, seed=workload.seed, progress=progress)
     columns = Columns(outcome.arrival, outcome.first_token, outcome.finish, workload.output)
     judged = metrics.judged(columns, workload.concurrency)
-    return _Summary(plant, question, outcome, columns, judged).run(market)
+    return _Summary(assembly, question, outcome, columns, judged).run(markets)
 
 
 @dataclass(frozen=True, eq=False)
 class _Summary:
     """A finished simulation on its way to a Run."""
 
-    plant: Plant
+    assembly: Assembly
     question: Question
     outcome: Outcome
     columns: Columns
     judged: Mask
 
-    def run(self, market: Market) -> Run:
-        plant, workload, part = self.plant, self.question.workload, self.plant.part
-        chips = part.chips * part.replicas
-        each = provisioned_watts(part.chip)
+    def run(self, markets: Sequence[Market]) -> Run:
+        """The Run; `markets` has one for each part."""
+        workload, parts = self.question.workload, self.assembly.parts
         flow, requests = self.flow()
         stable = bool(metrics.stable(self.columns)) or workload.concurrency > 0
         why_not = self.why_not(stable)
-        label = evidence_of(part.chip)
+        lots = [self.lot(part, market) for part, market in zip(parts, markets, strict=True)]
+        label, bands = weakest(parts)
         return Run(
-            model=plant.model.name,
-            chip=part.chip.name,
-            family=part.chip.family,
-            chips=chips,
-            engine=part.engine.name,
-            deployment={"parts": [part.to_dict()]},
+            model=self.assembly.plants[0].model.name,
+            chip=joined(part.chip.name for part in parts),
+            family=joined(part.chip.family for part in parts),
+            chips=self.assembly.chips,
+            engine=joined(part.engine.name for part in parts),
+            deployment=self.assembly.to_dict(),
             workload=workload.to_dict(),
             requests=workload.requests,
             completed=int(self.outcome.served.sum()),
@@ -80,16 +81,21 @@ class _Summary:
             prefix_hit_rate=float(self.outcome.prefix_hit.sum() / workload.input.sum()),
             kv_peak=self.outcome.kv_peak,
             joules_per_token=self.joules(),
-            power=None if each is None else each * chips,
-            price=price(market, chips, each, self.outcome, flow),
+            power=_sum(None if lot.watts is None else lot.watts * lot.chips for lot in lots),
+            price=price(lots, self.outcome, flow),
             bottleneck=self.bottleneck(),
-            error_band=bands(part, label),
+            error_band=bands,
             evidence=label,
-            assumptions=(*part.assumptions, *workload.assumptions, *self.assumptions()),
+            assumptions=(*self.assembly.assumptions(), *workload.assumptions, *self.short()),
             feasible=why_not is None,
             why_not=why_not,
             each=self.each(),
         )
+
+    @staticmethod
+    def lot(part: Part, market: Market) -> Lot:
+        """The chips of a part, to be paid for."""
+        return Lot(part.chip.name, part.chips * part.replicas, provisioned_watts(part.chip), market)
 
     def each(self) -> Requests:
         """What became of each request."""
@@ -98,7 +104,9 @@ class _Summary:
 
     def latencies(self) -> dict[str, Distribution]:
         """Distributions over the judged requests; gaps between tokens over all."""
-        seen = {metric: metrics.distribution(self.columns.column(metric)[self.judged]) for metric in ("ttft", "tpot", "e2e")}
+        sent = np.argsort(self.columns.arrival, kind="stable")
+        rows = sent[self.judged[sent]]
+        seen = {metric: metrics.distribution(self.columns.column(metric)[rows]) for metric in ("ttft", "tpot", "e2e")}
         return {**seen, "itl": metrics.weighted(gap_middles(), self.outcome.gaps)}
 
     def flow(self) -> tuple[Flow, float]:
@@ -126,10 +134,11 @@ class _Summary:
         """Share of judged requests that keep every target."""
         return float(metrics.met(self.columns, self.judged, self.question.slo.targets()).sum() / max(1, self.judged.sum()))
 
-    def joules(self) -> float:
-        """Chip energy per output token: work and, over the whole run, idle power of every chip."""
-        waiting = self.plant.times.idle_watts * self.plant.part.replicas * self.outcome.duration
-        return float((self.outcome.joules + waiting) / max(1, self.question.workload.output[self.outcome.served].sum()))
+    def joules(self) -> float | None:
+        """Chip energy per output token: work and, over the whole run, idle power of every chip; None without output."""
+        tokens = int(self.question.workload.output[self.outcome.served].sum())
+        waiting = self.assembly.idle_watts * self.outcome.duration
+        return float(self.outcome.joules + waiting) / tokens if tokens else None
 
     def bottleneck(self) -> dict[str, float]:
         """Shares of step time by what set it."""
@@ -142,7 +151,8 @@ class _Summary:
         slo, count = self.question.slo, len(self.columns.arrival)
         lost = float((~self.outcome.served).sum()) / count
         if lost > 1 - slo.percentile / 100:
-            return f"{lost:.0%} of the requests are longer than the KV cache or the model's context"
+            down = ", or found no replica up" if self.assembly.router.outages else ""
+            return f"{lost:.0%} of the requests are longer than the KV cache or the model's context{down}"
         missed = [self._missed(metric, target) for metric, target in slo.targets().items()]
         found = [text for text in missed if text]
         if not stable:
@@ -157,13 +167,12 @@ class _Summary:
             return None
         return f"p{self.question.slo.percentile:g} {metric.upper()} {reached:.3g} s is over the target of {target:g} s"
 
-    def assumptions(self) -> list[str]:
-        """What this run took for granted beside the deployment's defaults."""
-        said = [f"short run: {text}" for text in metrics.enough(self.columns, self.judged, self.question.slo.percentile)]
-        if self.plant.part.replicas > 1:
-            said.append("requests go to the replicas in turn")
-        if self.plant.part.dp > 1:
-            said.append("attention ranks are evenly loaded")
-        if self.plant.part.chip.power.tdp is None:
-            said.append("energy from generic constants: the chip file gives no TDP")
-        return said
+    def short(self) -> list[str]:
+        """In what the run was too short for its percentile."""
+        return [f"short run: {text}" for text in metrics.enough(self.columns, self.judged, self.question.slo.percentile)]
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    """The sum; None where one of them is not known."""
+    known = list(values)
+    return None if None in known else sum(value for value in known if value is not None)

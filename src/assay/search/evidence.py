@@ -1,5 +1,6 @@
 """How far a prediction can be trusted: its label, why, and the band around each metric."""
 
+from collections.abc import Sequence
 from functools import cache
 
 from assay._base.facts import Fact
@@ -34,6 +35,19 @@ def bands(part: Part, label: Evidence) -> dict[str, tuple[float, float]]:
     found = {metric: (float(fact.low or fact.value), float(fact.high or fact.value)) for metric, fact in table.items()}
     low, high = found["output_tokens_per_second"]
     return {**found, "cost_per_million_tokens": (1 / high, 1 / low), "joules_per_token": (1 / high, 1 / low)}
+
+
+_LABELS = ("measured", "calibrated", "spec-only")  # the surest first
+
+
+def weakest(parts: Sequence[Part]) -> tuple[Evidence, dict[str, tuple[float, float]]]:
+    """Of several parts the label of the least sure, why, and for each metric the widest of their bands."""
+    found = [(part, evidence_of(part.chip)) for part in parts]
+    label = max((evidence.label for _, evidence in found), key=_LABELS.index)
+    why = dict.fromkeys(evidence.why for _, evidence in found if evidence.label == label)
+    each = [bands(part, evidence) for part, evidence in found]
+    widest = {metric: (min(row[metric][0] for row in each), max(row[metric][1] for row in each)) for metric in each[0]}
+    return Evidence(label, "; ".join(why)), widest
 
 
 @cache

@@ -36,18 +36,21 @@ def build(model: Model, part: Part) -> Plant:
     """Fold a part into step times and the policy of one attention rank; raises CannotHold when it does not fit its chips."""
     ops = lower(model, part)
     times, machine = fold(model, part)
-    kv, defaults = kv_bytes_per_token(ops, part), part.engine.defaults_on(part.chip.family)
+    kv = kv_bytes_per_token(ops, part)
     policy = Policy(
         token_budget=part.token_budget,
         max_num_seqs=part.max_num_seqs,
         block_size=part.block_size,
         kv_capacity=kv_capacity(machine.residency, model.architecture.depth, part),
         kv_bytes=tuple(kv.items()),
-        batching=BATCHING[defaults.prefill.value],
+        batching=BATCHING[part.batching],
         prefix_cache=part.prefix_cache,
         max_context=model.architecture.max_context,
         admission_delay=machine.constants.host["request"],
-        look_interval=defaults.recv_interval.value,
+        host_capacity=part.host_memory / part.tp,  # like the cache in bytes of one chip of each stage
+        host_bandwidth=part.host_bandwidth / part.tp,
+        look_interval=part.look_interval,
+        prefill_wait=part.prefill_wait,
     )
     shortest = min(USEFUL_CONTEXT, policy.max_context)
     needed = policy.footprint(shortest)

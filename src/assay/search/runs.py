@@ -31,7 +31,8 @@ class Evidence:
 class Price:
     """Dollars: per hour for all chips, per million tokens blended (input and output), and by kind of token.
 
-    Each is None where nothing is known, `why` says why. `offer` is the price of one chip-hour, `basis` how it is sold.
+    Each is None where nothing is known, `why` says why. `offer` is the price of one chip-hour (None where chips differ in it), `basis`
+    how it is sold.
     """
 
     per_hour: float | None = None
@@ -82,6 +83,7 @@ REQUEST_COLUMNS = (
 class Run:
     """One deployment under one load. Times in seconds, rates per second over the whole deployment, power in watts.
 
+    Of a deployment of several parts `chips` are those of all, and `chip`, `family` and `engine` name each once, with + between.
     `latencies` holds ttft, tpot, itl and e2e over the judged requests; `each` what became of each request. `feasible` says whether
     the run was stable and kept its targets, `why_not` what failed.
     """
@@ -108,7 +110,7 @@ class Run:
     preemptions: int
     prefix_hit_rate: float
     kv_peak: float
-    joules_per_token: float
+    joules_per_token: float | None
     power: float | None
     price: Price
     bottleneck: Mapping[str, float]
@@ -146,9 +148,10 @@ class Run:
     def summary(self) -> str:
         """One line for people."""
         ttft, tpot = (self.latencies[name].values["p99"] for name in ("ttft", "tpot"))
-        felt = f"p99 TTFT {ttft:.3g} s, p99 TPOT {tpot * 1e3:.3g} ms" if ttft is not None and tpot is not None else "nothing served"
+        felt = [f"p99 TTFT {ttft:.3g} s"] if ttft is not None else ["nothing served"]
+        felt += [f"p99 TPOT {tpot * 1e3:.3g} ms"] if tpot is not None else []
         cost = "no offer" if self.price.blended is None else f"${self.price.blended:.3g} per million tokens"
-        return f"{self.model} on {self.chips} x {self.chip}: {felt}, {self.output_tokens_per_second:.4g} output tokens/s, {cost}"
+        return f"{self.model} on {self.chips} x {self.chip}: {', '.join(felt)}, {self.output_tokens_per_second:.4g} output tokens/s, {cost}"
 
     def frame(self) -> "pl.DataFrame":
         """One row per request (see REQUEST_COLUMNS; times in seconds, lengths in tokens), nulls where it was rejected."""

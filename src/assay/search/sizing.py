@@ -3,6 +3,7 @@
 from dataclasses import replace
 from math import ceil
 
+from assay.search.assembly import Assembly
 from assay.search.estimate import guess
 from assay.search.evaluate import Question, evaluate
 from assay.search.plant import Plant
@@ -41,8 +42,8 @@ def least(plant: Plant, question: Question, market: Market) -> Run:
 
 
 def at(plant: Plant, replicas: int, question: Question, market: Market) -> Run:
-    """The run of a fleet of this many replicas, among which requests go in turn."""
-    return evaluate(plant.sized(replicas), question, market)
+    """The run of a fleet of this many replicas."""
+    return evaluate(Assembly((plant.sized(replicas),)), question, (market,))
 
 
 def confirmed(plant: Plant, run: Run, question: Question, market: Market) -> Run:
@@ -58,9 +59,10 @@ def confirmed(plant: Plant, run: Run, question: Question, market: Market) -> Run
 
 
 def _shortened(question: Question, in_flight: float) -> Question:
+    """The first requests, as many as sizing needs; sessions stay whole, and so does a workload that has any."""
     workload = question.workload
     wanted = max(SHORTEST, ceil(RESIDENCES * in_flight))
-    if wanted >= workload.requests or not workload.rate:
+    if wanted >= workload.requests or not workload.rate or workload.session.size:
         return question
     rate = workload.rate
     return replace(question, workload=workload.first(wanted).at_rate(rate))

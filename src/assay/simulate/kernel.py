@@ -1,180 +1,114 @@
-"""The compiled simulator: the scheduler of `reference`, in one file; `compiled` lays out its arrays.
+"""The compiled simulator: the scheduler of `reference`, in one file. `layout` says what its arrays hold, `program` keeps its machine code.
 
 Between two events a micro-batch only decodes and contexts grow by a constant a step, so a run of such steps is a series with a closed
 form: one flight takes them all, and what comes meanwhile shortens it. Nothing loops over tokens or over the sequences of a batch: a
 micro-batch counts its steps (`clock`), its sequences wait in a heap for the step at which they finish or outgrow a window, those that
 need a new block at the same step are counted together, and the largest gap of each is read from a stack of maxima when it leaves.
 
-Requests are rows; running sequences are slots. Nothing is allocated while it runs: the caller gives every array, of the dtypes below.
-On step times and arrivals that are multiples of 2^-20 s sums are exact, and both simulators give the same bits.
+Nothing is allocated while it runs. Functions take `m`, the address of a list of the addresses of all tables: a record is then a load and
+an addition away, and a call passes one number. On step times and arrivals that are multiples of 2^-20 s sums are exact, and both simulators
+give the same bits.
 """
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
-from numba import njit
-from numpy.typing import NDArray
+from numba import from_dtype, njit, types
+from numba.extending import intrinsic
 
+from assay.simulate.layout import DECODING, FLYING, FOREVER, FREE, HANDED, HOST, LOADING, LOST, NONE, PROMPT, TABLES
 from assay.simulate.policies import LEAST_LOADED, MIXED, POWER_OF_TWO, PREFILL, PREFIX_AFFINITY, ROUND_ROBIN, STATIC
-from assay.simulate.records import GAP_BINS, GAP_SMALLEST, GAP_STEPS
+from assay.simulate.records import GAP_BINS, GAP_SMALLEST
 
-Records = Any  # arrays of the dtypes below: mypy cannot know their fields
-Integers = NDArray[np.int64]
-
-NONE = -1  # of a link: nothing follows
-LOADING, PROMPT, FLYING, DECODING, HANDED, LOST = range(6)  # of a slot: see reference.sequence; handed over, and lost before it was fetched
-FREE, HOST = -1, -2  # of a prefix block instead of a count of users: not in use, in host memory
+Record = Any  # a record of a table: mypy cannot know its fields
 MIXER = 2654435761  # see reference.router
-FOREVER = 2**62
+FIRST_GAP = (1023 - 20) << 7  # exponent and leading bits of the smallest gap
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _njit: Any = njit  # its type hints leave out the options about wrappers
+_intrinsic: Any = intrinsic
 
 
 def compiled(function: Function) -> Function:
-    """Compile an inner function: called from compiled code alone, it needs no wrappers for Python, which take most of the time."""
-    made: Function = _njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    """Compile a function that only compiled code calls: it needs no wrappers for Python."""
+    made: Function = _njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
     return made
 
 
-def inlined(function: Function) -> Function:
-    """Compile a function that is called often into its callers: passing the state costs more than what it does."""
-    made: Function = _njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True)(function)
-    return made
+def _table(name: str) -> Callable[[int, int], Record]:
+    """What gives the record of a table at an index."""
+    record, size, place = from_dtype(TABLES[name]), TABLES[name].itemsize, list(TABLES).index(name)
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word = context.get_value_type(types.int64)
+        addresses = builder.inttoptr(arguments[0], word.as_pointer())
+        table = builder.load(builder.gep(addresses, [word(place)]))
+        table.set_metadata("invariant.load", builder.module.add_metadata([]))  # addresses never change: no need to load them again
+        return builder.inttoptr(builder.add(table, builder.mul(arguments[1], word(size))), context.get_value_type(record))
+
+    @_intrinsic
+    def at(typingctx: Any, m: Any, index: Any) -> Any:
+        return record(types.int64, types.int64), emit
+
+    found: Callable[[int, int], Record] = at
+    return found
 
 
-def entry(function: Function) -> Function:
-    """Compile what Python calls, and keep it on disk with all that it calls."""
-    made: Function = _njit(nogil=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)(function)
-    return made
+def _reinterpreted(source: Any, target: Any) -> Callable[[Any], Any]:
+    """What gives the same 64 bits as another type."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(target))
+
+    @_intrinsic
+    def bits(typingctx: Any, value: Any) -> Any:
+        return target(source), emit
+
+    found: Callable[[Any], Any] = bits
+    return found
 
 
-def _dtype(small: str, integers: str, reals: str) -> np.dtype[np.void]:
-    kinds = ((reals, np.float64), (integers, np.int64), (small, np.int32))
-    return np.dtype([(name, kind) for names, kind in kinds for name in names.split()])
+_bits, _real = _reinterpreted(types.float64, types.int64), _reinterpreted(types.int64, types.float64)
+rows, ids, where, home, blocks, slots = map(_table, ("rows", "ids", "where", "home", "blocks", "slots"))
+links, lists, heap, peaks, pools, reaches = map(_table, ("links", "lists", "heap", "peaks", "pools", "reaches"))
+sizes, samples, replicas, order, batches, units = map(_table, ("sizes", "samples", "replicas", "order", "batches", "units"))
+ranks, chunks, targets, outages, tree, gaps = map(_table, ("ranks", "chunks", "targets", "outages", "tree", "gaps"))
+_sums, _residues, _fleet = map(_table, ("sums", "residues", "fleet"))
 
 
-# A request: its columns; `steps` after its first token, of `rate` tokens each; its class of priority; its prefix blocks; the next row in a
-# list, the next turn of its session, whether it is a `turn` after another; what it saw; while it does not decode, the tokens it `emitted`
-# and the slot that still holds its prompt's cache elsewhere (`source`).
-ROW = _dtype(
-    "input output steps priority blocks next following turn emitted source preemptions prefix_hit", "first_block",
-    "sent think first_token finish largest_gap last rate",
-)  # fmt: skip
-# A running sequence, or one handed over: `prompt` tokens of which `computed`; shared blocks, hit tokens; `reserved` bytes for its prompt.
-# Since its micro-batch's clock was `joined` it decodes, from a context of `base`, until `end`; it has outgrown the first `crossed` reaches.
-# `prev` and `next` link the sequences that run, in order of admission; `before` and `after` the list of its state.
-SLOT = _dtype(
-    "row state rank batch unit prompt computed shared hit crossed emitted fresh prev next before after", "serial joined end",
-    "reserved base rate gap",
-)  # fmt: skip
-# A prefix block: its id and rank, its users, its neighbours in LRU order, and the next block of the same id on another rank.
-BLOCK = _dtype("id rank users before after chain", "", "")
-# An entry of a heap, ordered by moment, then order.
-EVENT = _dtype("", "order item", "moment")
-# The largest gap of the steps up to `step`, from the entry below.
-PEAK = _dtype("", "step", "gap")
-# Like replicas: where their tables begin, the limits of each rank's scheduler (see Policy), its machine.
-POOL = _dtype(
-    "", "reaches_at reaches sizes_at joint_at joint samples_at draft_at draft role ranks depth width token_budget max_num_seqs block_size "
-    "batching caches max_context look_interval prefill_wait host_blocks",
-    "kv_capacity host_bandwidth block_bytes spill_after spill line line2",
-)  # fmt: skip
-# A reach of attention or of the cache, ascending: its window (FOREVER: unbounded); bytes of cache per token; by curve the slope of D and
-# of two lines in P and R; of the run the sum of D.
-REACH = _dtype(
-    "", "window",
-    "bytes sum_decode interval_decode interval_pairs interval_reread interval_pairs2 interval_reread2 "
-    "latency_decode latency_pairs latency_reread latency_pairs2 latency_reread2 joules_decode joules_pairs joules_reread",
-)  # fmt: skip
-# A size of step: by curve and kind what it takes, and how many steps had it. Tokens of a rank, then of all ranks together.
-SIZE = _dtype("", "decodes mixed", "interval_decode interval_mixed latency_decode latency_mixed joules_decode joules_mixed")
-# A count of samples, then of sequences that draft.
-SAMPLES = _dtype("", "steps", "interval latency joules")
-# A replica: its pool, ranks, micro-batches; of these how many are idle and flying; see reference.replica. The flight of a leap: its
-# `leap` steps (0: none), of which the first takes `constant` and each more by `slope`, joules likewise; its slowest rank.
-REPLICA = _dtype(
-    "", "pool first_rank first_batch idle flying up awake decoding running unseen waited held leap slowest leap_tokens leap_running",
-    "free_at landing start constant slope joules joules_slope",
-)  # fmt: skip
-# A micro-batch: steps in which it decoded, whether it decodes in the step at hand; the moment at which that ends, and that of its last
-# tokens; its stack of largest gaps.
-BATCH = _dtype("", "clock decodes stack_at peaks room", "moment last")
-# A micro-batch on a rank: sequences that decode, its heap, the sequences whose prompt ends in this step, those with no token since.
-UNIT = _dtype("", "count heap_at heap ending ending_tail fresh", "")
-# Of a unit by reach: sum of contexts, its growth per step; of the step at hand D, P, R, P and R without prefix hits.
-SUMS = _dtype("", "", "context grown decode pairs reread bare_pairs bare_reread")
-# A scheduler: sizes and heads of its lists; bytes of cache in use, idle blocks, the most that was busy; the step at hand.
-RANK = _dtype(
-    "", "pool replica first_unit running waiting inbox inbox_tail prompts prompts_tail ready ready_tail handed requests forming "
-    "idle hosted ring tokens sampled decoders prompted",
-    "used busy most link_free interval latency joules alone bare",
-)  # fmt: skip
-# Of a rank by class of priority: the rows that wait and the slots that run.
-QUEUE = _dtype("wait wait_tail run run_tail", "", "")
-# Chunks of the prompts of a rank in the step at hand.
-CHUNK = _dtype("slot size", "", "")
-OUTAGE = _dtype("", "replica up", "moment")
-# The run.
-FLEET = _dtype(
-    "", "classes prefix_block users later next arrivals arrivals_at transfers transfers_at tickets admissions awake outage hold hold_tail "
-    "routing prompt_targets decode_targets prompt_turns decode_turns slots blocks leaves ended steps hands_over",
-    "now delay load_bound link_bandwidth link_latency busy batch prefill cached joules",
-)  # fmt: skip
+@compiled
+def fleet(m: int) -> Record:
+    """The run."""
+    return _fleet(m, 0)
 
 
-class State(NamedTuple):
-    """Everything a run knows: arrays of the dtypes above, and of integers.
+@compiled
+def sums(m: int, unit: int, place: int) -> Record:
+    """Contexts of a unit within a reach."""
+    return _sums(m, unit * fleet(m).reaches + place)
 
-    `ids` are the prefix blocks of all rows, `where` the block of each id, `home` the rank to which each id went last, `order` the idle
-    and then the flying micro-batches of each replica, `targets` the ranks that take prompts and then those that decode, `tree` the next
-    moment of each replica and the least of pairs above.
-    """
 
-    rows: Records
-    ids: Any
-    where: Any
-    home: Any
-    blocks: Records
-    slots: Records
-    heap: Records
-    peaks: Records
-    pools: Records
-    reaches: Records
-    sizes: Records
-    samples: Records
-    replicas: Records
-    order: Any
-    batches: Records
-    units: Records
-    sums: Records
-    residues: Any
-    ranks: Records
-    queues: Records
-    chunks: Records
-    targets: Any
-    outages: Records
-    tree: Any
-    gaps: Any
-    fleet: Records
+@compiled
+def residues(m: int, unit: int, place: int, residue: int) -> Record:
+    """Sequences of a unit that need a new block of a reach when the clock has a residue."""
+    return _residues(m, (unit * fleet(m).reaches + place) * fleet(m).block_sizes + residue)
 
 
 # Formulas.
 
 
-@inlined
-def _footprint(context: int, pool: Any, reaches: Records) -> float:
+@compiled
+def _footprint(m: int, pool: Record, context: int) -> float:
     """Bytes of cache that a sequence of `context` tokens takes alone: see Policy.footprint."""
     total = 0.0
     for at in range(pool.reaches_at, pool.reaches_at + pool.reaches):
-        kept = min(context, reaches[at].window)
-        total += reaches[at].bytes * (-(-kept // pool.block_size) * pool.block_size)
+        reach = reaches(m, at)
+        total += reach.bytes * (-(-min(context, reach.window) // pool.block_size) * pool.block_size)
     return total
 
 
-@inlined
+@compiled
 def _attended(before: int, chunk: int, window: int) -> float:
     """Pairs of a chunk after `before` cached tokens within `window`: see reference.attended."""
     growing = max(0, min(chunk, window - before))
@@ -182,1060 +116,962 @@ def _attended(before: int, chunk: int, window: int) -> float:
     return growing * before + growing * (growing + 1) / 2 + (rest * window if rest else 0)
 
 
-@inlined
+@compiled
 def _gap_bin(seconds: float) -> int:
-    """Bin of a gap: see records.gap_bin."""
-    if seconds < GAP_SMALLEST:
-        return 0
-    fraction, exponent = math.frexp(seconds)
-    return min((exponent + 19) * GAP_STEPS + int((fraction - 0.5) * (2 * GAP_STEPS)), GAP_BINS - 1)
+    """Bin of a gap, from its exponent and leading bits: see records.gap_bin."""
+    return min((_bits(seconds) >> 45) - FIRST_GAP, GAP_BINS - 1) if seconds >= GAP_SMALLEST else 0
 
 
-@inlined
-def _known(row: int, rows: Records) -> float:
+@compiled
+def _known(m: int, row: int) -> float:
     """Tokens that are known of a request that does not decode."""
-    one = rows[row]
+    one = rows(m, row)
     return one.input + 1 + one.rate * (one.emitted - 1) if one.emitted > 0 else float(one.input)
 
 
-@inlined
+@compiled
 def _lasting(constant: float, slope: float, steps: int) -> float:
     """Time of the first steps of a leap."""
     return steps * constant + slope * (steps * (steps - 1) / 2)
 
 
+# Lists of slots, linked among those that run (`of` 0) or by state (`of` 1), and of rows.
+
+
+@compiled
+def _link(m: int, which: int, of: int, slot: int) -> None:
+    """Put a slot at the end of a list."""
+    place, one = of * fleet(m).all_slots, lists(m, which)
+    link = links(m, place + slot)
+    link.before, link.after = one.tail, NONE
+    if one.tail == NONE:
+        one.head = slot
+    else:
+        links(m, place + one.tail).after = slot
+    one.tail = slot
+
+
+@compiled
+def _unlink(m: int, which: int, of: int, slot: int) -> None:
+    """Take a slot out of a list."""
+    place, one = of * fleet(m).all_slots, lists(m, which)
+    before, after = links(m, place + slot).before, links(m, place + slot).after
+    if before == NONE:
+        one.head = after
+    else:
+        links(m, place + before).after = after
+    if after == NONE:
+        one.tail = before
+    else:
+        links(m, place + after).before = before
+
+
+@compiled
+def _enqueue(m: int, which: int, row: int) -> None:
+    """Put a row at the end of a list."""
+    one = lists(m, which)
+    rows(m, row).next = NONE
+    if one.head == NONE:
+        one.head = row
+    else:
+        rows(m, one.tail).next = row
+    one.tail = row
+
+
+@compiled
+def _dequeue(m: int, which: int) -> int:
+    """Take the first row of a list."""
+    row = lists(m, which).head
+    lists(m, which).head = rows(m, row).next
+    return row
+
+
+@compiled
+def _wait(m: int, row: int, rank: int) -> None:
+    """A row is seen by the scheduler of a rank, and waits behind the others of its class."""
+    _enqueue(m, fleet(m).waits_at + rank * fleet(m).classes + rows(m, row).priority, row)
+    ranks(m, rank).waiting += 1
+
+
+@compiled
+def _first_waiting(m: int, rank: int) -> int:
+    """The list of the row that goes next, or NONE."""
+    run = fleet(m)
+    for which in range(run.waits_at + rank * run.classes, run.waits_at + (rank + 1) * run.classes):
+        if lists(m, which).head != NONE:
+            return which
+    return NONE
+
+
 # Heaps.
 
 
-@inlined
-def _sooner(a: Any, b: Any) -> bool:
+@compiled
+def _sooner(m: int, one: int, other: int) -> bool:
+    a, b = heap(m, one), heap(m, other)
     return a.moment < b.moment or (a.moment == b.moment and a.order < b.order)
 
 
 @compiled
-def _push(heap: Records, at: int, size: int, moment: float, order: int, item: int) -> None:
-    """Add an entry to the heap of `size` entries that begins at `at`."""
-    place = size
-    while place > 0:
-        parent = at + (place - 1) // 2
-        if heap[parent].moment < moment or (heap[parent].moment == moment and heap[parent].order < order):
-            break
-        heap[at + place] = heap[parent]
-        place = (place - 1) // 2
-    heap[at + place].moment, heap[at + place].order, heap[at + place].item = moment, order, item
+def _copy(m: int, target: int, source: int) -> None:
+    a, b = heap(m, target), heap(m, source)
+    a.moment, a.order, a.what = b.moment, b.order, b.what
 
 
 @compiled
-def _drop_entry(heap: Records, at: int, size: int, place: int) -> None:
+def _push(m: int, at: int, size: int, moment: float, order: int, what: int) -> None:
+    """Add an entry to the heap of `size` entries that begins at `at`."""
+    place = size
+    while place > 0:
+        parent = heap(m, at + (place - 1) // 2)
+        if parent.moment < moment or (parent.moment == moment and parent.order < order):
+            break
+        _copy(m, at + place, at + (place - 1) // 2)
+        place = (place - 1) // 2
+    one = heap(m, at + place)
+    one.moment, one.order, one.what = moment, order, what
+
+
+@compiled
+def _drop(m: int, at: int, size: int, place: int) -> None:
     """Take the entry at `place` out of a heap of `size` entries: the last one is sifted into its stead."""
     last = at + size - 1
-    while place > 0 and _sooner(heap[last], heap[at + (place - 1) // 2]):
-        heap[at + place] = heap[at + (place - 1) // 2]
+    while place > 0 and _sooner(m, last, at + (place - 1) // 2):
+        _copy(m, at + place, at + (place - 1) // 2)
         place = (place - 1) // 2
     while 2 * place + 1 < size - 1:
         child = 2 * place + 1
-        if child + 1 < size - 1 and _sooner(heap[at + child + 1], heap[at + child]):
+        if child + 1 < size - 1 and _sooner(m, at + child + 1, at + child):
             child += 1
-        if _sooner(heap[last], heap[at + child]):
+        if _sooner(m, last, at + child):
             break
-        heap[at + place] = heap[at + child]
+        _copy(m, at + place, at + child)
         place = child
-    heap[at + place] = heap[last]
+    _copy(m, at + place, last)
 
 
-@inlined
-def _set_moment(replica: int, moment: float, state: State) -> None:
+@compiled
+def _find(m: int, at: int, what: int) -> int:
+    """Where in a heap a slot is that is in it."""
+    place = 0
+    while heap(m, at + place).what != what:
+        place += 1
+    return place
+
+
+@compiled
+def _set_moment(m: int, replica: int, moment: float) -> None:
     """Say when a replica next does something by itself."""
-    tree = state.tree
-    place = state.fleet[0].leaves + replica
-    tree[place] = moment
+    place = fleet(m).leaves + replica
+    tree(m, place).moment = moment
     while place > 1:
         place //= 2
-        tree[place] = min(tree[2 * place], tree[2 * place + 1])
+        tree(m, place).moment = min(tree(m, 2 * place).moment, tree(m, 2 * place + 1).moment)
 
 
 # The cache: see reference.blocks.
 
 
 @compiled
-def _find(block: int, rank: int, state: State) -> int:
+def _block_of(m: int, block: int, rank: int) -> int:
     """The block of an id on a rank."""
-    place = state.where[block]
-    while place != NONE and state.blocks[place].rank != rank:
-        place = state.blocks[place].chain
+    place = where(m, block).block
+    while place != NONE and blocks(m, place).rank != rank:
+        place = blocks(m, place).chain
     return place
 
 
-@inlined
-def _unlink(place: int, blocks: Records) -> None:
+@compiled
+def _leave_ring(m: int, place: int) -> None:
     """Take a block out of its LRU ring."""
-    before, after = blocks[place].before, blocks[place].after
-    blocks[before].after = after
-    blocks[after].before = before
+    one = blocks(m, place)
+    blocks(m, one.before).after = one.after
+    blocks(m, one.after).before = one.before
 
 
-@inlined
-def _append(place: int, ring: int, blocks: Records) -> None:
+@compiled
+def _enter_ring(m: int, place: int, ring: int) -> None:
     """Make a block the newest of a ring; the ring's own entry stands between newest and oldest."""
-    newest = blocks[ring].before
-    blocks[newest].after = place
-    blocks[place].before = newest
-    blocks[place].after = ring
-    blocks[ring].before = place
+    newest = blocks(m, ring).before
+    blocks(m, newest).after = blocks(m, ring).before = place
+    blocks(m, place).before, blocks(m, place).after = newest, ring
 
 
 @compiled
-def _forget(place: int, state: State) -> None:
+def _forget(m: int, place: int) -> None:
     """A block is nowhere any more."""
-    blocks, where, fleet = state.blocks, state.where, state.fleet[0]
-    block = blocks[place].id
-    if where[block] == place:
-        where[block] = blocks[place].chain
+    one, run = blocks(m, place), fleet(m)
+    if where(m, one.id).block == place:
+        where(m, one.id).block = one.chain
     else:
-        other = where[block]
-        while blocks[other].chain != place:
-            other = blocks[other].chain
-        blocks[other].chain = blocks[place].chain
-    blocks[place].users = FREE
-    blocks[place].chain = fleet.blocks
-    fleet.blocks = place
+        other = where(m, one.id).block
+        while blocks(m, other).chain != place:
+            other = blocks(m, other).chain
+        blocks(m, other).chain = one.chain
+    one.users, one.chain = FREE, run.blocks
+    run.blocks = place
 
 
 @compiled
-def _evict(rank: int, state: State) -> None:
+def _evict(m: int, rank: int) -> None:
     """The block unused longest goes, to host memory where there is some."""
-    blocks, one = state.blocks, state.ranks[rank]
-    pool = state.pools[one.pool]
-    place = blocks[one.ring].after
-    _unlink(place, blocks)
+    one = ranks(m, rank)
+    pool, place = pools(m, one.pool), blocks(m, one.ring).after
+    _leave_ring(m, place)
     one.idle -= 1
     one.used -= pool.block_bytes
     if pool.host_blocks == 0:
-        _forget(place, state)
+        _forget(m, place)
         return
     if one.hosted == pool.host_blocks:
-        oldest = blocks[one.ring + 1].after
-        _unlink(oldest, blocks)
-        _forget(oldest, state)
+        oldest = blocks(m, one.ring + 1).after
+        _leave_ring(m, oldest)
+        _forget(m, oldest)
         one.hosted -= 1
-    blocks[place].users = HOST
-    _append(place, one.ring + 1, blocks)
+    blocks(m, place).users = HOST
+    _enter_ring(m, place, one.ring + 1)
     one.hosted += 1
 
 
-@inlined
-def _fits(size: float, one: Any, pool: Any) -> bool:
-    return one.used - one.idle * pool.block_bytes + size <= pool.kv_capacity
+@compiled
+def _busy(m: int, rank: int) -> float:
+    """Bytes that running sequences hold."""
+    return ranks(m, rank).used - ranks(m, rank).idle * pools(m, ranks(m, rank).pool).block_bytes
 
 
-@inlined
-def _take(size: float, rank: int, state: State) -> None:
+@compiled
+def _fits(m: int, rank: int, size: float) -> bool:
+    return _busy(m, rank) + size <= pools(m, ranks(m, rank).pool).kv_capacity
+
+
+@compiled
+def _take(m: int, rank: int, size: float) -> None:
     """Take bytes that fit, evicting idle blocks as needed."""
-    one = state.ranks[rank]
-    pool = state.pools[one.pool]
+    one = ranks(m, rank)
     one.used += size
-    while one.used > pool.kv_capacity:
-        _evict(rank, state)
-    one.most = max(one.most, one.used - one.idle * pool.block_bytes)
+    while one.used > pools(m, one.pool).kv_capacity:
+        _evict(m, rank)
+    one.most = max(one.most, _busy(m, rank))
 
 
 @compiled
-def _acquire(place: int, rank: int, state: State) -> None:
+def _acquire(m: int, place: int, rank: int) -> None:
     """Become a user of a block that is here or in host memory."""
-    blocks, one = state.blocks, state.ranks[rank]
-    if blocks[place].users == HOST:
-        _unlink(place, blocks)
+    one, block = ranks(m, rank), blocks(m, place)
+    if block.users == HOST:
         one.hosted -= 1
-        one.used += state.pools[one.pool].block_bytes
-        blocks[place].users = 1
-        return
-    if blocks[place].users == 0:
-        _unlink(place, blocks)
+        one.used += pools(m, one.pool).block_bytes
+        block.users = 0
+        _leave_ring(m, place)
+    elif block.users == 0:
         one.idle -= 1
-    blocks[place].users += 1
+        _leave_ring(m, place)
+    block.users += 1
 
 
 @compiled
-def _release(row: int, shared: int, rank: int, state: State) -> None:
-    """Stop using the first `shared` blocks of a row; the first of a prompt are the last to be evicted."""
-    blocks, one = state.blocks, state.ranks[rank]
-    start = state.rows[row].first_block
-    for at in range(start + shared - 1, start - 1, -1):
-        place = _find(state.ids[at], rank, state)
-        blocks[place].users -= 1
-        if blocks[place].users == 0:
-            _append(place, one.ring, blocks)
-            one.idle += 1
-
-
-@compiled
-def _publish(slot: int, state: State) -> None:
+def _publish(m: int, slot: int) -> None:
     """Share the whole blocks of a prompt that are computed by now; where one is here already, the copy is freed."""
-    blocks, slots, fleet = state.blocks, state.slots, state.fleet[0]
-    rank, row = slots[slot].rank, slots[slot].row
-    one = state.ranks[rank]
-    start = state.rows[row].first_block
-    whole = min(state.rows[row].blocks, slots[slot].computed // fleet.prefix_block)
-    for at in range(start + slots[slot].shared, start + whole):
-        block = state.ids[at]
-        place = _find(block, rank, state)
-        if place != NONE and blocks[place].users >= 0:
-            _acquire(place, rank, state)
-            one.used -= state.pools[one.pool].block_bytes
-            continue
+    one, run = slots(m, slot), fleet(m)
+    rank, row = ranks(m, one.rank), rows(m, one.row)
+    for at in range(one.shared, min(row.blocks, one.computed // run.prefix_block)):
+        one.shared = at + 1
+        block = ids(m, row.first_block + at).id
+        place = _block_of(m, block, one.rank)
         if place == NONE:
-            place = fleet.blocks
-            fleet.blocks = blocks[place].chain
-            blocks[place].id, blocks[place].rank, blocks[place].chain = block, rank, state.where[block]
-            state.where[block] = place
+            place = run.blocks
+            new = blocks(m, place)
+            run.blocks = new.chain
+            new.id, new.rank, new.chain, new.users = block, one.rank, where(m, block).block, 1
+            where(m, block).block = place
+        elif blocks(m, place).users == HOST:
+            _leave_ring(m, place)
+            rank.hosted -= 1
+            blocks(m, place).users = 1
         else:
-            _unlink(place, blocks)
-            one.hosted -= 1
-        blocks[place].users = 1
-    slots[slot].shared = max(whole, slots[slot].shared)
+            _acquire(m, place, one.rank)
+            rank.used -= pools(m, rank.pool).block_bytes
 
 
-@inlined
-def _private(slot: int, state: State) -> float:
-    """Bytes that a slot has for itself."""
-    one = state.slots[slot]
-    pool = state.pools[state.ranks[one.rank].pool]
-    held = one.reserved
-    if one.state == DECODING:
-        clock = state.batches[one.batch].clock
-        if pool.width == 1:
-            held = _footprint(int(one.base) + clock - one.joined - 1, pool, state.reaches)
-        else:
-            for place in range(pool.reaches):
-                reach = state.reaches[pool.reaches_at + place]
-                steps = clock if place >= one.crossed else min(clock, max(one.joined, _crossing(one, reach.window)))
-                held += reach.bytes * one.rate * (steps - one.joined)
-    return held - one.shared * pool.block_bytes
-
-
-@inlined
-def _crossing(one: Any, window: int) -> int:
+@compiled
+def _crossing(one: Record, window: int) -> int:
     """Clock at which a decoding sequence has more tokens than a window."""
     if window == FOREVER:
         return FOREVER
-    return one.joined + (int((window - one.base) / one.rate) + 1 if one.base <= window else 0)
+    return one.joined + (int((window - one.context) / one.rate) + 1 if one.context <= window else 0)
 
 
 @compiled
-def _give_back(slot: int, state: State) -> None:
-    """Give back all memory of a slot."""
-    one = state.slots[slot]
-    state.ranks[one.rank].used -= _private(slot, state)
-    if one.shared > 0:
-        _release(one.row, one.shared, one.rank, state)
+def _held(m: int, slot: int) -> float:
+    """Bytes that a slot holds, shared blocks included."""
+    one = slots(m, slot)
+    pool = pools(m, ranks(m, one.rank).pool)
+    if one.state != DECODING:
+        return one.reserved
+    clock = batches(m, one.batch).clock
+    if pool.width == 1:
+        return _footprint(m, pool, int(one.context) + clock - one.joined - 1)
+    held = one.reserved
+    for place in range(pool.reaches):
+        reach = reaches(m, pool.reaches_at + place)
+        until = clock if place >= one.crossed else max(one.joined, _crossing(one, reach.window))
+        held += reach.bytes * one.rate * (until - one.joined)
+    return held
 
 
-# Lists.
+@compiled
+def _give_back(m: int, slot: int) -> None:
+    """Give back all memory of a slot; the first block of a prompt is the last to be evicted."""
+    one = slots(m, slot)
+    rank = ranks(m, one.rank)
+    rank.used -= _held(m, slot) - one.shared * pools(m, rank.pool).block_bytes
+    start = rows(m, one.row).first_block
+    for at in range(start + one.shared - 1, start - 1, -1):
+        place = _block_of(m, ids(m, at).id, one.rank)
+        blocks(m, place).users -= 1
+        if blocks(m, place).users == 0:
+            _enter_ring(m, place, rank.ring)
+            rank.idle += 1
 
 
-@inlined
-def _wait(row: int, rank: int, first: bool, state: State) -> None:
-    """Put a row into the queue of its class, behind the others or before them."""
-    rows, fleet = state.rows, state.fleet[0]
-    queue = state.queues[rank * fleet.classes + rows[row].priority]
-    if queue.wait == NONE:
-        queue.wait = queue.wait_tail = row
-        rows[row].next = NONE
-    elif first:
-        rows[row].next = queue.wait
-        queue.wait = row
-    else:
-        rows[row].next = NONE
-        rows[queue.wait_tail].next = row
-        queue.wait_tail = row
-    state.ranks[rank].waiting += 1
+# Slots.
 
 
-@inlined
-def _first_waiting(rank: int, state: State) -> int:
-    """The row that goes next."""
-    classes = state.fleet[0].classes
-    for queue in range(rank * classes, (rank + 1) * classes):
-        if state.queues[queue].wait != NONE:
-            return state.queues[queue].wait
-    return NONE
-
-
-@inlined
-def _no_longer_waiting(row: int, rank: int, state: State) -> None:
-    """Take the first row out of the queue of its class."""
-    queue = state.queues[rank * state.fleet[0].classes + state.rows[row].priority]
-    queue.wait = state.rows[row].next
-    state.ranks[rank].waiting -= 1
-
-
-@inlined
-def _new_slot(row: int, rank: int, state: State) -> int:
+@compiled
+def _new_slot(m: int, row: int, rank: int) -> int:
     """A slot for a sequence that is admitted, last of those that run."""
-    slots, fleet = state.slots, state.fleet[0]
-    slot = fleet.slots
-    one = slots[slot]
-    fleet.slots = one.next
-    one.row, one.rank, one.serial, one.fresh = row, rank, fleet.admissions, 0
-    fleet.admissions += 1
-    queue = state.queues[rank * fleet.classes + state.rows[row].priority]
-    one.prev, one.next = queue.run_tail, NONE
-    if queue.run_tail == NONE:
-        queue.run = slot
-    else:
-        slots[queue.run_tail].next = slot
-    queue.run_tail = slot
-    state.ranks[rank].running += 1
-    state.replicas[state.ranks[rank].replica].running += 1
+    run, here = fleet(m), ranks(m, rank)
+    slot = run.slots
+    run.slots = links(m, slot).after
+    one = slots(m, slot)
+    one.row, one.rank, one.serial, one.fresh = row, rank, run.admissions, 0
+    run.admissions += 1
+    _link(m, rank * run.classes + rows(m, row).priority, 0, slot)
+    here.running += 1
+    replicas(m, here.replica).running += 1
     return slot
 
 
 @compiled
-def _no_longer_running(slot: int, state: State) -> None:
-    slots = state.slots
-    one = slots[slot]
-    queue = state.queues[one.rank * state.fleet[0].classes + state.rows[one.row].priority]
-    if one.prev == NONE:
-        queue.run = one.next
-    else:
-        slots[one.prev].next = one.next
-    if one.next == NONE:
-        queue.run_tail = one.prev
-    else:
-        slots[one.next].prev = one.prev
-    state.ranks[one.rank].running -= 1
-    state.replicas[state.ranks[one.rank].replica].running -= 1
-
-
-@inlined
-def _free_slot(slot: int, state: State) -> None:
-    state.slots[slot].state = FLYING
-    state.slots[slot].next = state.fleet[0].slots
-    state.fleet[0].slots = slot
-
-
-@inlined
-def _link_prompt(slot: int, state: State) -> None:
-    """A prompt is under way, after the others."""
-    slots, one = state.slots, state.ranks[state.slots[slot].rank]
-    slots[slot].state = PROMPT
-    slots[slot].before, slots[slot].after = one.prompts_tail, NONE
-    if one.prompts_tail == NONE:
-        one.prompts = slot
-    else:
-        slots[one.prompts_tail].after = slot
-    one.prompts_tail = slot
-
-
-@inlined
-def _unlink_prompt(slot: int, state: State) -> None:
-    slots, one = state.slots, state.ranks[state.slots[slot].rank]
-    before, after = slots[slot].before, slots[slot].after
-    if before == NONE:
-        one.prompts = after
-    else:
-        slots[before].after = after
-    if after == NONE:
-        one.prompts_tail = before
-    else:
-        slots[after].before = before
-
-
-@inlined
-def _link_handed(slot: int, state: State) -> None:
-    """Keep the cache of a prompt for the rank that will fetch it."""
-    slots, one = state.slots, state.ranks[state.slots[slot].rank]
-    slots[slot].state = HANDED
-    slots[slot].before, slots[slot].after = NONE, one.handed
-    if one.handed != NONE:
-        slots[one.handed].before = slot
-    one.handed = slot
+def _leave(m: int, slot: int) -> None:
+    """A sequence runs no more."""
+    rank = slots(m, slot).rank
+    _unlink(m, rank * fleet(m).classes + rows(m, slots(m, slot).row).priority, 0, slot)
+    ranks(m, rank).running -= 1
+    replicas(m, ranks(m, rank).replica).running -= 1
 
 
 @compiled
-def _unlink_handed(slot: int, state: State) -> None:
-    slots, one = state.slots, state.ranks[state.slots[slot].rank]
-    before, after = slots[slot].before, slots[slot].after
-    if before == NONE:
-        one.handed = after
-    else:
-        slots[before].after = after
-    if after != NONE:
-        slots[after].before = before
+def _free(m: int, slot: int) -> None:
+    slots(m, slot).state = FLYING
+    links(m, slot).after = fleet(m).slots
+    fleet(m).slots = slot
+
+
+@compiled
+def _start_prompt(m: int, slot: int) -> None:
+    """A prompt is under way, after the others of its rank."""
+    slots(m, slot).state = PROMPT
+    _link(m, fleet(m).prompts_at + slots(m, slot).rank, 1, slot)
 
 
 # Sequences that decode.
 
 
-@inlined
-def _watch(slot: int, state: State) -> None:
+@compiled
+def _watch(m: int, slot: int) -> None:
     """Put a decoding sequence into its unit's heap, at the clock at which it finishes or outgrows its next window."""
-    one = state.slots[slot]
-    unit = state.units[one.unit]
-    pool = state.pools[state.ranks[one.rank].pool]
-    moment = one.end
+    one = slots(m, slot)
+    unit, pool = units(m, one.unit), pools(m, ranks(m, one.rank).pool)
+    clock = one.end
     if one.crossed < pool.reaches:
-        moment = min(moment, _crossing(one, state.reaches[pool.reaches_at + one.crossed].window))
-    _push(state.heap, unit.heap_at, unit.heap, float(moment), one.serial, slot)
+        clock = min(clock, _crossing(one, reaches(m, pool.reaches_at + one.crossed).window))
+    _push(m, unit.heap_at, unit.heap, float(clock), one.serial, slot)
     unit.heap += 1
 
 
-@inlined
-def _outgrow(slot: int, state: State) -> None:
+@compiled
+def _count_in(m: int, slot: int, place: int, sign: int) -> None:
+    """Count a sequence among those that grow within a reach, or no more."""
+    one = slots(m, slot)
+    pool = pools(m, ranks(m, one.rank).pool)
+    sums(m, one.unit, place).grown += sign * one.rate
+    if pool.width == 1:
+        residues(m, one.unit, place, (one.joined - int(one.context) + 1) % pool.block_size).count += sign
+
+
+@compiled
+def _outgrow(m: int, slot: int) -> None:
     """Windows that a sequence has more tokens than grow no more with it."""
-    one = state.slots[slot]
-    clock = state.batches[one.batch].clock
-    pool = state.pools[state.ranks[one.rank].pool]
-    known = one.base + one.rate * (clock - one.joined)
-    while one.crossed < pool.reaches and state.reaches[pool.reaches_at + one.crossed].window < known:
-        sums = state.sums[one.unit, one.crossed]
-        sums.context -= known - state.reaches[pool.reaches_at + one.crossed].window
-        sums.grown -= one.rate
-        if pool.width == 1:
-            state.residues[one.unit, one.crossed, (one.joined - int(one.base) + 1) % pool.block_size] -= 1
+    one = slots(m, slot)
+    pool = pools(m, ranks(m, one.rank).pool)
+    known = one.context + one.rate * (batches(m, one.batch).clock - one.joined)
+    while one.crossed < pool.reaches and reaches(m, pool.reaches_at + one.crossed).window < known:
+        sums(m, one.unit, one.crossed).context -= known - reaches(m, pool.reaches_at + one.crossed).window
+        _count_in(m, slot, one.crossed, -1)
         one.crossed += 1
 
 
 @compiled
-def _join(slot: int, batch: int, unit: int, state: State) -> None:
+def _join(m: int, slot: int, batch: int, unit: int) -> None:
     """A sequence decodes in a micro-batch from its next step on."""
-    one, row = state.slots[slot], state.rows[state.slots[slot].row]
-    pool = state.pools[state.ranks[one.rank].pool]
-    clock = state.batches[batch].clock
+    one, row = slots(m, slot), rows(m, slots(m, slot).row)
+    clock = batches(m, batch).clock
     one.state, one.batch, one.unit, one.joined, one.emitted = DECODING, batch, unit, clock, row.emitted
-    one.base, one.rate, one.gap, one.crossed = row.input + 1 + row.rate * (row.emitted - 1), row.rate, row.largest_gap, 0
+    one.context, one.rate, one.gap, one.crossed = row.input + 1 + row.rate * (row.emitted - 1), row.rate, row.largest_gap, 0
     one.end = clock + 1 + row.steps - row.emitted
-    for place in range(pool.reaches):
-        state.sums[unit, place].context += one.base
-        state.sums[unit, place].grown += one.rate
-        if pool.width == 1:
-            state.residues[unit, place, (clock - int(one.base) + 1) % pool.block_size] += 1
-    _outgrow(slot, state)
-    one.fresh, one.before, one.after = 1, NONE, state.units[unit].fresh
-    if one.after != NONE:
-        state.slots[one.after].before = slot
-    state.units[unit].fresh = slot
-    state.units[unit].count += 1
-    state.replicas[state.ranks[one.rank].replica].decoding += 1
-    _watch(slot, state)
-
-
-@inlined
-def _not_fresh(slot: int, state: State) -> None:
-    """A sequence had its first step among the others."""
-    slots = state.slots
-    before, after = slots[slot].before, slots[slot].after
-    slots[slot].fresh = 0
-    if before == NONE:
-        state.units[slots[slot].unit].fresh = after
-    else:
-        slots[before].after = after
-    if after != NONE:
-        slots[after].before = before
-
-
-@inlined
-def _part(slot: int, state: State) -> None:
-    """A sequence decodes no more: its row says how far it is. Its heap entry is for the caller to drop, its memory to give back."""
-    one, row = state.slots[slot], state.rows[state.slots[slot].row]
-    batch, unit = state.batches[one.batch], state.units[one.unit]
-    pool = state.pools[state.ranks[one.rank].pool]
-    steps = batch.clock - one.joined
-    known = one.base + one.rate * steps
-    for place in range(pool.reaches):
-        sums = state.sums[one.unit, place]
-        if place < one.crossed:
-            sums.context -= state.reaches[pool.reaches_at + place].window
-            continue
-        sums.context -= known
-        sums.grown -= one.rate
-        if pool.width == 1:
-            state.residues[one.unit, place, (one.joined - int(one.base) + 1) % pool.block_size] -= 1
-    row.emitted = one.emitted + steps
-    row.largest_gap = one.gap
-    if one.fresh:
-        _not_fresh(slot, state)
-    else:
-        row.last = batch.last
-        row.largest_gap = max(one.gap, _largest(batch, one.joined + 1, state.peaks))
-    unit.count -= 1
-    state.replicas[state.ranks[one.rank].replica].decoding -= 1
-
-
-@inlined
-def _largest(batch: Any, step: int, peaks: Records) -> float:
-    """The largest gap of the steps from `step` on: of the first entry that reaches so far; entries fall."""
-    low, high = batch.stack_at, batch.stack_at + batch.peaks
-    end = high
-    while low < high:
-        middle = (low + high) // 2
-        if peaks[middle].step >= step:
-            high = middle
-        else:
-            low = middle + 1
-    return peaks[low].gap if low < end else 0.0
-
-
-@inlined
-def _raise(batch: Any, step: int, gap: float, state: State) -> None:
-    """Note the gap of a step."""
-    peaks = state.peaks
-    top = batch.stack_at + batch.peaks - 1
-    while top >= batch.stack_at and peaks[top].gap <= gap:
-        top -= 1
-    if top + 1 == batch.stack_at + batch.room:
-        top = _thin_out(batch, state)
-    peaks[top + 1].step, peaks[top + 1].gap = step, gap
-    batch.peaks = top + 2 - batch.stack_at
+    for place in range(pools(m, ranks(m, one.rank).pool).reaches):
+        sums(m, unit, place).context += one.context
+        _count_in(m, slot, place, 1)
+    _outgrow(m, slot)
+    one.fresh = 1
+    _link(m, fleet(m).fresh_at + unit, 1, slot)
+    units(m, unit).count += 1
+    replicas(m, ranks(m, one.rank).replica).decoding += 1
+    _watch(m, slot)
 
 
 @compiled
-def _thin_out(batch: Any, state: State) -> int:
-    """Keep of a full stack only entries that some sequence may still read; returns the last one."""
-    peaks, slots = state.peaks, state.slots
-    for at in range(batch.stack_at, batch.stack_at + batch.room):
-        peaks[at].gap = -peaks[at].gap
-    for slot in range(len(slots)):
-        one = slots[slot]
-        if one.state != DECODING or state.batches[one.batch].stack_at != batch.stack_at:
-            continue
-        low, high = batch.stack_at, batch.stack_at + batch.room
-        while low < high:
-            middle = (low + high) // 2
-            if peaks[middle].step >= one.joined + 1:
-                high = middle
-            else:
-                low = middle + 1
-        if low < batch.stack_at + batch.room:
-            peaks[low].gap = abs(peaks[low].gap)
-    kept = batch.stack_at
-    for at in range(batch.stack_at, batch.stack_at + batch.room):
-        if peaks[at].gap > 0:
-            peaks[kept] = peaks[at]
-            kept += 1
-    return kept - 1
+def _part(m: int, slot: int) -> None:
+    """A sequence decodes no more: its row says how far it is. Its heap entry is for the caller to drop, its memory to give back."""
+    one, row = slots(m, slot), rows(m, slots(m, slot).row)
+    batch, pool = batches(m, one.batch), pools(m, ranks(m, one.rank).pool)
+    steps = batch.clock - one.joined
+    for place in range(pool.reaches):
+        if place < one.crossed:
+            sums(m, one.unit, place).context -= reaches(m, pool.reaches_at + place).window
+        else:
+            sums(m, one.unit, place).context -= one.context + one.rate * steps
+            _count_in(m, slot, place, -1)
+    row.emitted = one.emitted + steps
+    row.largest_gap = one.gap
+    if one.fresh:
+        _unlink(m, fleet(m).fresh_at + one.unit, 1, slot)
+    else:
+        row.last = batch.last
+        at = _first_peak(m, one.batch, one.joined + 1)
+        if at < batch.stack_at + batch.peaks:
+            row.largest_gap = max(one.gap, peaks(m, at).gap)
+    units(m, one.unit).count -= 1
+    replicas(m, ranks(m, one.rank).replica).decoding -= 1
+
+
+@compiled
+def _first_peak(m: int, batch: int, step: int) -> int:
+    """The first entry of a stack that reaches `step`: the largest gap from there on, since entries fall."""
+    low = batches(m, batch).stack_at
+    high = low + batches(m, batch).peaks
+    while low < high:
+        middle = (low + high) // 2
+        if peaks(m, middle).step >= step:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+@compiled
+def _raise(m: int, batch: int, step: int, gap: float) -> None:
+    """Note the gap of a step."""
+    one = batches(m, batch)
+    if one.peaks == one.room:
+        _thin_out(m, batch)
+    top = one.stack_at + one.peaks
+    while top > one.stack_at and peaks(m, top - 1).gap <= gap:
+        top -= 1
+    peaks(m, top).step, peaks(m, top).gap = step, gap
+    one.peaks = top + 1 - one.stack_at
+
+
+@compiled
+def _thin_out(m: int, batch: int) -> None:
+    """Keep of a full stack only entries that some sequence may still read: these are marked by a negative gap."""
+    one = batches(m, batch)
+    end = one.stack_at + one.peaks
+    for slot in range(fleet(m).all_slots):
+        if slots(m, slot).state == DECODING and slots(m, slot).batch == batch:
+            at = _first_peak(m, batch, slots(m, slot).joined + 1)
+            if at < end:
+                peaks(m, at).gap = -abs(peaks(m, at).gap)
+    one.peaks = 0
+    for at in range(one.stack_at, end):
+        if peaks(m, at).gap < 0:
+            kept = peaks(m, one.stack_at + one.peaks)
+            kept.step, kept.gap = peaks(m, at).step, -peaks(m, at).gap
+            one.peaks += 1
 
 
 # What a rank puts into a step: see reference.rank.
 
 
-@inlined
-def _growth(unit: int, clock: int, steps: int, rank: int, state: State) -> float:
+@compiled
+def _growth(m: int, rank: int, unit: int, clock: int, steps: int) -> float:
     """Bytes that the sequences of a unit take in steps from `clock` on."""
-    pool = state.pools[state.ranks[rank].pool]
-    size = pool.block_size
-    total = 0.0
+    pool = pools(m, ranks(m, rank).pool)
+    size, total = pool.block_size, 0.0
     for place in range(pool.reaches):
-        each = state.reaches[pool.reaches_at + place].bytes
+        each, grown = reaches(m, pool.reaches_at + place).bytes, sums(m, unit, place).grown
         if pool.width > 1:
-            total += each * state.sums[unit, place].grown * steps
+            total += each * grown * steps
             continue
-        grown = steps // size * int(state.sums[unit, place].grown)
+        count = steps // size * int(grown)
         for step in range(steps % size):
-            grown += state.residues[unit, place, (clock + step) % size]
-        total += each * size * grown
+            count += residues(m, unit, place, (clock + step) % size).count
+        total += each * size * count
     return total
 
 
 @compiled
-def _preempt_last(rank: int, state: State) -> None:
+def _preempt_last(m: int, rank: int) -> None:
     """The sequence of the lowest class admitted last that is in no step gives way, to be computed again before all others."""
-    slots, classes = state.slots, state.fleet[0].classes
-    slot = NONE
-    for queue in range((rank + 1) * classes - 1, rank * classes - 1, -1):
-        slot = state.queues[queue].run_tail
-        while slot != NONE:
-            one = slots[slot]
-            if one.state == PROMPT or (one.state == DECODING and state.batches[one.batch].moment == math.inf):
-                break
-            slot = one.prev
-        if slot != NONE:
-            break
-    row = slots[slot].row
-    _give_back(slot, state)
-    if slots[slot].state == PROMPT:
-        _unlink_prompt(slot, state)
+    run = fleet(m)
+    which, slot = (rank + 1) * run.classes, NONE
+    while slot == NONE:
+        which -= 1
+        slot = lists(m, which).tail
+        while slot != NONE and not _can_give_way(m, slot):
+            slot = links(m, slot).before
+    one = slots(m, slot)
+    _give_back(m, slot)
+    if one.state == PROMPT:
+        _unlink(m, run.prompts_at + rank, 1, slot)
     else:
-        _unwatch(slot, state)
-        _part(slot, state)
-    _no_longer_running(slot, state)
-    _free_slot(slot, state)
-    state.rows[row].preemptions += 1
-    _wait(row, rank, True, state)
+        unit = units(m, one.unit)
+        _drop(m, unit.heap_at, unit.heap, _find(m, unit.heap_at, slot))
+        unit.heap -= 1
+        _part(m, slot)
+    _leave(m, slot)
+    _free(m, slot)
+    rows(m, one.row).preemptions += 1
+    rows(m, one.row).next = lists(m, run.waits_at + which).head
+    if rows(m, one.row).next == NONE:
+        lists(m, run.waits_at + which).tail = one.row
+    lists(m, run.waits_at + which).head = one.row
+    ranks(m, rank).waiting += 1
 
 
-@inlined
-def _unwatch(slot: int, state: State) -> None:
-    """Take a sequence out of its unit's heap before its time."""
-    unit = state.units[state.slots[slot].unit]
-    place = 0
-    while state.heap[unit.heap_at + place].item != slot:
-        place += 1
-    _drop_entry(state.heap, unit.heap_at, unit.heap, place)
-    unit.heap -= 1
+@compiled
+def _can_give_way(m: int, slot: int) -> bool:
+    one = slots(m, slot)
+    if one.state != DECODING:
+        return one.state == PROMPT
+    return batches(m, one.batch).moment == math.inf or batches(m, one.batch).decodes == 0
 
 
-@inlined
-def _hold(row: int, rank: int, state: State) -> int:
+@compiled
+def _hold(m: int, row: int, rank: int) -> int:
     """Admit a row if there is room for its whole prompt, after what of it is cached; its slot, or NONE.
 
     The last token of a prompt is computed in any case, for its logits.
     """
-    one, request, fleet = state.ranks[rank], state.rows[row], state.fleet[0]
-    pool, blocks = state.pools[one.pool], state.blocks
-    prompt = int(_known(row, state.rows))
-    needed = _footprint(prompt + pool.width - 1, pool, state.reaches)
-    shared = used = hosted = 0
+    one, request, run = ranks(m, rank), rows(m, row), fleet(m)
+    pool, prompt = pools(m, one.pool), int(_known(m, row))
+    needed = _footprint(m, pool, prompt + pool.width - 1)
+    shared = used = hosted = most = 0
     if pool.caches and request.source == NONE and request.blocks > 0:
-        most = min(request.blocks, (prompt - 1) // fleet.prefix_block)
-        while shared < most:
-            place = _find(state.ids[request.first_block + shared], rank, state)
-            if place == NONE:
-                break
-            used += blocks[place].users > 0
-            hosted += blocks[place].users == HOST
-            shared += 1
-    if not _fits(needed - used * pool.block_bytes, one, pool):
+        most = min(request.blocks, (prompt - 1) // run.prefix_block)
+    while shared < most:
+        place = _block_of(m, ids(m, request.first_block + shared).id, rank)
+        if place == NONE:
+            break
+        used += blocks(m, place).users > 0
+        hosted += blocks(m, place).users == HOST
+        shared += 1
+    if not _fits(m, rank, needed - used * pool.block_bytes):
         return NONE
     for at in range(request.first_block, request.first_block + shared):
-        _acquire(_find(state.ids[at], rank, state), rank, state)
-    _take(needed - shared * pool.block_bytes, rank, state)
-    slot = _new_slot(row, rank, state)
-    new = state.slots[slot]
-    new.prompt, new.reserved, new.shared, new.hit = prompt, needed, shared, shared * fleet.prefix_block
+        _acquire(m, _block_of(m, ids(m, at).id, rank), rank)
+    _take(m, rank, needed - shared * pool.block_bytes)
+    slot = _new_slot(m, row, rank)
+    new = slots(m, slot)
+    new.prompt, new.reserved, new.shared, new.hit = prompt, needed, shared, shared * run.prefix_block
     new.computed, new.state = new.hit, FLYING
     if request.source != NONE:
         sent = 0.0
         for at in range(pool.reaches_at, pool.reaches_at + pool.reaches):
-            sent += state.reaches[at].bytes * min(prompt, state.reaches[at].window)
-        _load(slot, fleet.link_latency + sent / fleet.link_bandwidth, state)
+            sent += reaches(m, at).bytes * min(prompt, reaches(m, at).window)
+        _load(m, slot, run.link_latency + sent / run.link_bandwidth)
         return slot
     if request.preemptions == 0:
         request.prefix_hit = new.hit
     if hosted > 0:
-        _load(slot, hosted * pool.block_bytes / pool.host_bandwidth, state)
+        _load(m, slot, hosted * pool.block_bytes / pool.host_bandwidth)
     return slot
 
 
 @compiled
-def _load(slot: int, seconds: float, state: State) -> None:
+def _load(m: int, slot: int, seconds: float) -> None:
     """The cache of a slot comes over the link of its rank, or from host memory, after those that were called for before."""
-    one, fleet = state.ranks[state.slots[slot].rank], state.fleet[0]
-    one.link_free = max(fleet.now, one.link_free) + seconds
-    state.slots[slot].state = LOADING
-    _push(state.heap, fleet.transfers_at, fleet.transfers, one.link_free, fleet.tickets, slot)
-    fleet.transfers += 1
-    fleet.tickets += 1
-
-
-@inlined
-def _plan(rank: int, batch: int, unit: int, prompts: bool, decodes: bool, state: State) -> None:
-    """Fill a step of a micro-batch: its decodes, the prompts under way, and the requests that can be admitted."""
-    one, group = state.ranks[rank], state.units[unit]
-    pool = state.pools[one.pool]
-    one.tokens = one.sampled = one.decoders = one.prompted = 0
-    quota = -(-min(one.running + one.waiting, pool.max_num_seqs) // pool.depth)
-    while one.ready != NONE and group.count < quota:
-        slot = one.ready
-        one.ready = state.slots[slot].after
-        _join(slot, batch, unit, state)
-    roomy = True
-    if decodes and group.count > 0:
-        growth = _growth(unit, state.batches[batch].clock, 1, rank, state)
-        while not _fits(growth, one, pool):
-            roomy = False
-            _preempt_last(rank, state)
-            growth = _growth(unit, state.batches[batch].clock, 1, rank, state)
-        if growth > 0:
-            _take(growth, rank, state)
-        one.decoders = group.count
-        one.tokens = one.sampled = group.count * pool.width
-    for place in range(pool.reaches):
-        sums = state.sums[unit, place]
-        sums.decode = sums.context if one.decoders > 0 else 0.0
-        sums.pairs = sums.reread = sums.bare_pairs = sums.bare_reread = 0.0
-    one.busy = one.used - one.idle * pool.block_bytes
-    if prompts and (one.prompts != NONE or one.waiting > 0):
-        _fill(rank, batch, unit, quota - group.count, roomy, state)
+    one, run = ranks(m, slots(m, slot).rank), fleet(m)
+    one.link_free = max(run.now, one.link_free) + seconds
+    slots(m, slot).state = LOADING
+    _push(m, run.transfers_at, run.transfers, one.link_free, run.tickets, slot)
+    run.transfers += 1
+    run.tickets += 1
 
 
 @compiled
-def _fill(rank: int, batch: int, unit: int, places: int, roomy: bool, state: State) -> None:
+def _plan(m: int, rank: int, batch: int, unit: int, prompts: bool, decodes: bool) -> None:
+    """Fill a step of a micro-batch: its decodes, the prompts under way, and the requests that can be admitted."""
+    one, group, ready = ranks(m, rank), units(m, unit), fleet(m).ready_at + rank
+    pool = pools(m, one.pool)
+    one.tokens = one.sampled = one.decoders = one.prompted = one.gave_way = 0
+    quota = -(-min(one.running + one.waiting, pool.max_num_seqs) // pool.depth)
+    while lists(m, ready).head != NONE and group.count < quota:
+        slot = lists(m, ready).head
+        _unlink(m, ready, 1, slot)
+        _join(m, slot, batch, unit)
+    if decodes and group.count > 0:
+        growth = _growth(m, rank, unit, batches(m, batch).clock, 1)
+        while not _fits(m, rank, growth):
+            one.gave_way = 1
+            _preempt_last(m, rank)
+            growth = _growth(m, rank, unit, batches(m, batch).clock, 1)
+        if growth > 0:
+            _take(m, rank, growth)
+        one.decoders = group.count
+        one.tokens = one.sampled = group.count * pool.width
+    for place in range(pool.reaches):
+        part = sums(m, unit, place)
+        part.decode = part.context if one.decoders > 0 else 0.0
+        part.pairs = part.reread = part.bare_pairs = part.bare_reread = 0.0
+    one.busy = _busy(m, rank)
+    if prompts and (one.waiting > 0 or lists(m, fleet(m).prompts_at + rank).head != NONE):
+        _fill(m, rank, batch, unit, quota - group.count)
+
+
+@compiled
+def _fill(m: int, rank: int, batch: int, unit: int, places: int) -> None:
     """Chunks of the prompts under way, then of those that can be admitted."""
-    one, slots, rows = state.ranks[rank], state.slots, state.rows
-    pool = state.pools[one.pool]
+    one, run = ranks(m, rank), fleet(m)
+    pool, count = pools(m, one.pool), 0
     left = pool.token_budget - one.tokens
     if pool.batching == STATIC and one.running == 0:
         one.forming = 1
-    count = 0
-    slot = one.prompts
+    slot = lists(m, run.prompts_at + rank).head
     while slot != NONE:
-        chunk = min(slots[slot].prompt - slots[slot].computed, left)
-        ends = chunk == slots[slot].prompt - slots[slot].computed
-        if left == 0 or (ends and places == 0):
+        missing = slots(m, slot).prompt - slots(m, slot).computed
+        if left == 0 or (missing <= left and places == 0):
             break
-        _add_chunk(slot, chunk, count, unit, state)
-        count, left, places = count + 1, left - chunk, places - ends
-        slot = slots[slot].after
-    while roomy and (pool.batching != STATIC or one.forming == 1):
-        row = _first_waiting(rank, state)
-        if row == NONE:
+        chunk = min(missing, left)
+        _add_chunk(m, slot, chunk, unit, count)
+        count, left, places = count + 1, left - chunk, places - (chunk == missing)
+        slot = links(m, run.all_slots + slot).after
+    while not one.gave_way and (pool.batching != STATIC or one.forming):
+        which = _first_waiting(m, rank)
+        if which == NONE:
             break
-        source = rows[row].source
-        if source != NONE and slots[source].state == LOST:
-            _no_longer_waiting(row, rank, state)
+        row = lists(m, which).head
+        source = rows(m, row).source
+        if source != NONE and slots(m, source).state == LOST:
+            one.waiting -= 1
             one.requests -= 1
-            _lose_source(row, state)
+            _start_again(m, _dequeue(m, which))
             continue
         if one.running == pool.max_num_seqs or (source == NONE and (left == 0 or places == 0)):
             break
-        slot = _hold(row, rank, state)
+        slot = _hold(m, row, rank)
         if slot == NONE:
             break
-        _no_longer_waiting(row, rank, state)
-        if slots[slot].state == LOADING:
+        _dequeue(m, which)
+        one.waiting -= 1
+        if slots(m, slot).state == LOADING:
             continue
-        _link_prompt(slot, state)
-        chunk = min(slots[slot].prompt - slots[slot].computed, left)
-        places -= chunk == slots[slot].prompt - slots[slot].computed
-        _add_chunk(slot, chunk, count, unit, state)
-        count, left = count + 1, left - chunk
+        _start_prompt(m, slot)
+        missing = slots(m, slot).prompt - slots(m, slot).computed
+        chunk = min(missing, left)
+        _add_chunk(m, slot, chunk, unit, count)
+        count, left, places = count + 1, left - chunk, places - (chunk == missing)
     one.prompted = pool.token_budget - one.tokens - left
     one.tokens = pool.token_budget - left
-    one.busy = one.used - one.idle * pool.block_bytes
-    _compute(rank, batch, unit, count, state)
-
-
-@inlined
-def _add_chunk(slot: int, chunk: int, place: int, unit: int, state: State) -> None:
-    """Put a chunk into the step: add its P and R, with and without prefix hits; a prompt that it ends samples."""
-    one = state.slots[slot]
-    pool = state.pools[state.ranks[one.rank].pool]
-    state.chunks[place].slot, state.chunks[place].size = slot, chunk
-    state.ranks[one.rank].sampled += chunk == one.prompt - one.computed
-    before, bare = one.computed, one.computed - one.hit
-    for place in range(pool.reaches):
-        window = state.reaches[pool.reaches_at + place].window
-        sums = state.sums[unit, place]
-        sums.pairs += _attended(before, chunk, window)
-        sums.reread += min(before, window)
-        sums.bare_pairs += _attended(bare, chunk, window)
-        sums.bare_reread += min(bare, window)
-
-
-@inlined
-def _compute(rank: int, batch: int, unit: int, count: int, state: State) -> None:
-    """Chunks that are in a step are in the cache, and their blocks can be shared; prompts that end wait for their token."""
-    slots, group = state.slots, state.units[unit]
-    caches = state.pools[state.ranks[rank].pool].caches
+    one.busy = _busy(m, rank)
     for place in range(count):
-        slot = state.chunks[place].slot
-        one = slots[slot]
-        one.computed += state.chunks[place].size
-        if caches and state.rows[one.row].blocks > 0:
-            _publish(slot, state)
-        if one.computed < one.prompt:
-            continue
-        _unlink_prompt(slot, state)
-        one.state, one.batch, one.after = FLYING, batch, NONE
-        if group.ending == NONE:
-            group.ending = slot
-        else:
-            slots[group.ending_tail].after = slot
-        group.ending_tail = slot
+        _compute(m, chunks(m, place).slot, chunks(m, place).tokens, batch, unit)
+
+
+@compiled
+def _add_chunk(m: int, slot: int, chunk: int, unit: int, count: int) -> None:
+    """Put a chunk into the step: add its P and R, with and without prefix hits; a prompt that it ends samples."""
+    one = slots(m, slot)
+    rank, before, bare = ranks(m, one.rank), one.computed, one.computed - one.hit
+    pool = pools(m, rank.pool)
+    chunks(m, count).slot, chunks(m, count).tokens = slot, chunk
+    rank.sampled += chunk == one.prompt - before
+    for place in range(pool.reaches):
+        part, window = sums(m, unit, place), reaches(m, pool.reaches_at + place).window
+        part.pairs += _attended(before, chunk, window)
+        part.reread += min(before, window)
+        part.bare_pairs += _attended(bare, chunk, window)
+        part.bare_reread += min(bare, window)
+
+
+@compiled
+def _compute(m: int, slot: int, chunk: int, batch: int, unit: int) -> None:
+    """A chunk that is in a step is in the cache, and its blocks can be shared; a prompt that ends waits for its token."""
+    one = slots(m, slot)
+    one.computed += chunk
+    if rows(m, one.row).blocks > 0 and pools(m, ranks(m, one.rank).pool).caches:
+        _publish(m, slot)
+    if one.computed == one.prompt:
+        _unlink(m, fleet(m).prompts_at + one.rank, 1, slot)
+        one.state, one.batch = FLYING, batch
+        _link(m, fleet(m).ending_at + unit, 1, slot)
 
 
 # A step begins: see reference.replica.
 
 
 @compiled
-def _schedule(replica: int, state: State) -> None:
+def _schedule(m: int, replica: int) -> None:
     """Start the next step when the first stage is free and there is something to do."""
-    here, fleet = state.replicas[replica], state.fleet[0]
-    pool = state.pools[here.pool]
-    if here.free_at > fleet.now:
+    here, run = replicas(m, replica), fleet(m)
+    pool = pools(m, here.pool)
+    if here.free_at > run.now:
         return
-    if here.unseen >= pool.look_interval or here.decoding == 0:
-        here.unseen = 0
-        if pool.look_interval > 1:
-            _look(replica, state)
+    here.looked = here.unseen >= pool.look_interval or here.decoding == 0
     having = 0
-    if pool.prefill_wait > 0:
-        for rank in range(here.first_rank, here.first_rank + pool.ranks):
-            having += state.ranks[rank].prompts != NONE or state.ranks[rank].waiting > 0
+    for rank in range(here.first_rank, here.first_rank + pool.ranks):
+        while here.looked and lists(m, run.inboxes_at + rank).head != NONE:
+            _wait(m, _dequeue(m, run.inboxes_at + rank), rank)
+        having += ranks(m, rank).waiting > 0 or lists(m, run.prompts_at + rank).head != NONE
     here.held = 0 < having < pool.ranks and here.decoding > 0 and here.waited < pool.prefill_wait
+    first = 2 * run.depths * replica
     for place in range(here.idle):
-        batch = state.order[replica, place]
-        if _try(replica, batch, state):
-            for after in range(place, here.idle - 1):
-                state.order[replica, after] = state.order[replica, after + 1]
+        batch = order(m, first + place).batch
+        if _try(m, replica, batch):
+            for after in range(place + 1, here.idle):
+                order(m, first + after - 1).batch = order(m, first + after).batch
             here.idle -= 1
-            state.order[replica, pool.depth + here.flying] = batch
+            order(m, first + run.depths + here.flying).batch = batch
             here.flying += 1
-            _set_moment(replica, min(state.batches[here.first_batch + state.order[replica, pool.depth]].moment, here.free_at), state)
+            _set_moment(m, replica, min(batches(m, here.first_batch + order(m, first + run.depths).batch).moment, here.free_at))
             return
 
 
-@inlined
-def _look(replica: int, state: State) -> None:
-    """See the requests that have come."""
-    here = state.replicas[replica]
-    for rank in range(here.first_rank, here.first_rank + state.pools[here.pool].ranks):
-        one = state.ranks[rank]
-        while one.inbox != NONE:
-            row = one.inbox
-            one.inbox = state.rows[row].next
-            _wait(row, rank, False, state)
-
-
-@inlined
-def _try(replica: int, batch: int, state: State) -> bool:
+@compiled
+def _try(m: int, replica: int, batch: int) -> bool:
     """Start a step of a micro-batch; False when there is nothing to do."""
-    here = state.replicas[replica]
-    pool = state.pools[here.pool]
+    here = replicas(m, replica)
+    pool = pools(m, here.pool)
     prompts = here.held == 0
     decodes = pool.batching == MIXED or not prompts
     while True:
-        chunks = tokens = 0
-        for at in range(pool.ranks):
-            rank = here.first_rank + at
-            unit = state.ranks[rank].first_unit + batch
-            _plan(rank, here.first_batch + batch, unit, prompts, decodes, state)
-            chunks += state.ranks[rank].prompted
-            tokens += state.ranks[rank].tokens
-            _times(rank, unit, state)
-        if chunks > 0 or decodes:
+        prompted = tokens = 0
+        for rank in range(here.first_rank, here.first_rank + pool.ranks):
+            one = ranks(m, rank)
+            _plan(m, rank, here.first_batch + batch, one.first_unit + batch, prompts, decodes)
+            prompted += one.prompted
+            tokens += one.tokens
+        if prompted > 0 or decodes:
             break
         prompts, decodes = False, True
     if tokens == 0:
         return False
-    _issue(replica, batch, tokens, chunks > 0, state)
+    for rank in range(here.first_rank, here.first_rank + pool.ranks):
+        _time(m, rank, ranks(m, rank).first_unit + batch)
+    here.tokens = tokens
+    _issue(m, replica, batch, prompted > 0)
     return True
 
 
-@inlined
-def _times(rank: int, unit: int, state: State) -> None:
-    """Time and energy of what a rank does in the step at hand; interval also without its prompts, and without its prefix hits."""
-    one = state.ranks[rank]
-    pool = state.pools[one.pool]
+@compiled
+def _time(m: int, rank: int, unit: int) -> None:
+    """Time and energy of what a rank does in the step at hand; its interval also without prompts, and without prefix hits."""
+    one = ranks(m, rank)
+    pool = pools(m, one.pool)
     one.interval = one.latency = one.joules = one.alone = one.bare = 0.0
     if one.tokens == 0:
         return
-    size, sample = state.sizes[pool.sizes_at + one.tokens], state.samples[pool.samples_at + one.sampled]
-    mixed = one.prompted > 0
-    interval = (size.interval_mixed if mixed else size.interval_decode) + sample.interval
-    latency = (size.latency_mixed if mixed else size.latency_decode) + sample.latency
-    joules = (size.joules_mixed if mixed else size.joules_decode) + sample.joules
-    decode = decode_latency = decode_joules = 0.0
+    size, sample = sizes(m, pool.sizes_at + one.tokens), samples(m, pool.samples_at + one.sampled)
+    decode = latency = joules = 0.0
     if pool.draft > 0:
-        draft = state.samples[pool.draft_at + one.decoders]
-        decode, decode_latency, decode_joules = draft.interval, draft.latency, draft.joules
+        draft = samples(m, pool.draft_at + one.decoders)
+        decode, latency, joules = draft.interval, draft.latency, draft.joules
     for place in range(pool.reaches):
-        reach, context = state.reaches[pool.reaches_at + place], state.sums[unit, place].decode
+        reach, context = reaches(m, pool.reaches_at + place), sums(m, unit, place).decode
         decode += reach.interval_decode * context
-        decode_latency += reach.latency_decode * context
-        decode_joules += reach.joules_decode * context
-    interval, latency, joules = interval + decode, latency + decode_latency, joules + decode_joules
-    if mixed:
-        bare = interval
-        for place in range(pool.reaches):
-            reach, sums = state.reaches[pool.reaches_at + place], state.sums[unit, place]
-            pairs, reread = sums.pairs, sums.reread
-            interval += max(
-                reach.interval_pairs * pairs + reach.interval_reread * reread,
-                reach.interval_pairs2 * pairs + reach.interval_reread2 * reread,
-            )
-            bare += max(
-                reach.interval_pairs * sums.bare_pairs + reach.interval_reread * sums.bare_reread,
-                reach.interval_pairs2 * sums.bare_pairs + reach.interval_reread2 * sums.bare_reread,
-            )
-            latency += max(
-                reach.latency_pairs * pairs + reach.latency_reread * reread,
-                reach.latency_pairs2 * pairs + reach.latency_reread2 * reread,
-            )
-            joules += reach.joules_pairs * pairs + reach.joules_reread * reread
-        one.bare = bare
-        if one.decoders > 0:
-            width = one.decoders * pool.width
-            one.alone = state.sizes[pool.sizes_at + width].interval_decode + state.samples[pool.samples_at + width].interval + decode
-    else:
-        one.bare = one.alone = interval
-    one.interval, one.latency, one.joules = interval, latency, joules
+        latency += reach.latency_decode * context
+        joules += reach.joules_decode * context
+    if one.prompted == 0:
+        one.interval = one.alone = one.bare = size.interval_decode + sample.interval + decode
+        one.latency, one.joules = size.latency_decode + sample.latency + latency, size.joules_decode + sample.joules + joules
+        return
+    interval = size.interval_mixed + sample.interval + decode
+    bare = interval
+    for place in range(pool.reaches):
+        reach, part = reaches(m, pool.reaches_at + place), sums(m, unit, place)
+        interval += _prefill(reach, part.pairs, part.reread)
+        bare += _prefill(reach, part.bare_pairs, part.bare_reread)
+        latency += max(
+            reach.latency_pairs * part.pairs + reach.latency_reread * part.reread,
+            reach.latency_pairs2 * part.pairs + reach.latency_reread2 * part.reread,
+        )
+        joules += reach.joules_pairs * part.pairs + reach.joules_reread * part.reread
+    one.interval, one.bare = interval, bare
+    one.latency, one.joules = size.latency_mixed + sample.latency + latency, size.joules_mixed + sample.joules + joules
+    if one.decoders > 0:
+        tokens = one.decoders * pool.width
+        one.alone = sizes(m, pool.sizes_at + tokens).interval_decode + samples(m, pool.samples_at + tokens).interval + decode
 
 
-@inlined
-def _issue(replica: int, batch: int, tokens: int, mixed: bool, state: State) -> None:
+@compiled
+def _prefill(reach: Record, pairs: float, reread: float) -> float:
+    """Interval of prefill attention of one reach: the longer of its two lines."""
+    first = reach.interval_pairs * pairs + reach.interval_reread * reread
+    return max(first, reach.interval_pairs2 * pairs + reach.interval_reread2 * reread)
+
+
+@compiled
+def _issue(m: int, replica: int, batch: int, mixed: bool) -> None:
     """Start a step, or of steps without prompts all up to the next event; their tokens exist after the latency."""
-    here, fleet = state.replicas[replica], state.fleet[0]
-    pool, flight = state.pools[here.pool], state.batches[here.first_batch + batch]
+    here, run = replicas(m, replica), fleet(m)
+    pool, flight = pools(m, here.pool), batches(m, here.first_batch + batch)
     interval = latency = joules = alone = bare = busy = 0.0
-    decodes = 0
-    slowest = here.first_rank
+    decodes, here.slowest = 0, here.first_rank
     for rank in range(here.first_rank, here.first_rank + pool.ranks):
-        one = state.ranks[rank]
+        one = ranks(m, rank)
         if one.interval > interval:
-            interval, slowest = one.interval, rank
-        latency, alone, bare = max(latency, one.latency), max(alone, one.alone), max(bare, one.bare)
+            interval, here.slowest = one.interval, rank
+        latency, alone, bare, busy = max(latency, one.latency), max(alone, one.alone), max(bare, one.bare), max(busy, one.busy)
         joules += one.joules
-        busy = max(busy, one.busy)
         decodes += one.decoders * pool.width
-        if one.decoders > 0:
-            one.forming = 0
+        one.forming = one.forming and one.decoders == 0
     if pool.joint > 0:
-        size = state.sizes[pool.joint_at + tokens]
+        size = sizes(m, pool.joint_at + here.tokens)
         interval += size.interval_mixed if mixed else size.interval_decode
-        latency += size.latency_mixed if mixed else size.latency_decode
         bare += size.interval_mixed if mixed else size.interval_decode
+        latency += size.latency_mixed if mixed else size.latency_decode
         joules += size.joules_mixed if mixed else size.joules_decode
-        if decodes > 0:
-            alone += state.sizes[pool.joint_at + decodes].interval_decode
+        alone += sizes(m, pool.joint_at + decodes).interval_decode if decodes > 0 else 0.0
     spill = pool.spill * max(0.0, busy - pool.spill_after) if pool.spill > 0 else 0.0
-    here.start, here.constant, here.slope, here.joules, here.joules_slope = fleet.now, interval + spill, 0.0, joules, 0.0
-    here.slowest, here.leap_tokens, here.leap_running = slowest, tokens, here.running
-    flight.decodes = decodes > 0
-    here.leap = 0
-    steps = 1
+    here.start, here.constant, here.slope, here.joules, here.joules_slope = run.now, interval + spill, 0.0, joules, 0.0
+    here.ran, here.leap, flight.decodes = here.running, 0, decodes > 0
+    here.unseen = 0 if here.looked else here.unseen
     if mixed:
         here.unseen, here.waited = pool.look_interval, 0
-        fleet.prefill += interval - alone
-        fleet.cached += interval - bare
+        run.prefill += interval - alone
+        run.cached += interval - bare
     elif pool.depth == 1:
-        steps = _leap(replica, batch, busy, state)
-    if steps == 1:
-        _account(replica, batch, 1, mixed, state)
+        here.leap = _leap(m, replica, busy)
+    if here.leap < 2:
+        here.leap = 0
+        _account(m, replica, batch, 1, mixed)
         here.unseen += not mixed
         here.waited += here.held
-    else:
-        here.leap = steps
-    if pool.depth == 1:
-        _fly(replica, batch, steps, state)
-        return
-    here.landing = max(fleet.now + (latency + spill), here.landing)
+    here.free_at = run.now + _lasting(here.constant, here.slope, max(here.leap, 1))
+    here.landing = max(run.now + (latency + spill), here.landing) if pool.depth > 1 else here.free_at
     flight.moment = here.landing
-    here.free_at = fleet.now + here.constant
 
 
-@inlined
-def _fly(replica: int, batch: int, steps: int, state: State) -> None:
-    """A flight without a pipeline takes some steps."""
-    here = state.replicas[replica]
-    here.free_at = here.start + _lasting(here.constant, here.slope, steps)
-    state.batches[here.first_batch + batch].moment = here.free_at
-
-
-@inlined
-def _leap(replica: int, batch: int, busy: float, state: State) -> int:
-    """How many steps without prompts can be taken at once: until a sequence finishes or outgrows a window, memory is full, prompts were
-    held long enough, or another rank is the slowest; the first step has its memory already.
+@compiled
+def _leap(m: int, replica: int, busy: float) -> int:
+    """How many steps without prompts can be taken at once: until a sequence finishes or outgrows a window, memory is full, requests are
+    looked for or prompts were held long enough, or another rank is the slowest; the first step has its memory already.
     """
-    here = state.replicas[replica]
-    pool, clock = state.pools[here.pool], state.batches[here.first_batch + batch].clock
-    steps = FOREVER
-    for rank in range(here.first_rank, here.first_rank + pool.ranks):
-        unit = state.units[state.ranks[rank].first_unit + batch]
+    here, run = replicas(m, replica), fleet(m)
+    pool, clock = pools(m, here.pool), batches(m, here.first_batch).clock
+    last = here.first_rank + pool.ranks
+    steps = pool.prefill_wait - here.waited if here.held else FOREVER
+    for rank in range(here.first_rank, last):
+        unit = units(m, ranks(m, rank).first_unit)
         if unit.count > 0:
-            steps = min(steps, int(state.heap[unit.heap_at].moment) - clock)
-    if here.held:
-        steps = min(steps, pool.prefill_wait - here.waited)
-    for rank in range(here.first_rank, here.first_rank + pool.ranks):
-        one = state.ranks[rank]
-        unit = one.first_unit + batch
-        if state.units[unit].count == 0 or steps == 1:
-            continue
-        growth = _growth(unit, clock + 1, steps - 1, rank, state)
-        while steps > 1 and not _fits(growth, one, pool):
+            steps = min(steps, int(heap(m, unit.heap_at).moment) - clock)
+        if ranks(m, rank).gave_way:
+            steps = 1  # none was admitted in this step, the next one may do so
+        if lists(m, run.inboxes_at + rank).head != NONE:
+            steps = min(steps, pool.look_interval - here.unseen)
+    for rank in range(here.first_rank, last):
+        growth = _growth(m, rank, ranks(m, rank).first_unit, clock + 1, steps - 1) if steps > 1 else 0.0
+        while steps > 1 and not _fits(m, rank, growth):
             steps //= 2
-            growth = _growth(unit, clock + 1, steps - 1, rank, state)
+            growth = _growth(m, rank, ranks(m, rank).first_unit, clock + 1, steps - 1)
         if pool.spill > 0 and busy + growth > pool.spill_after:
             steps = 1
-    slope = _slope(here.slowest, batch, False, state)
-    for rank in range(here.first_rank, here.first_rank + pool.ranks):
-        here.joules_slope += _slope(rank, batch, True, state)
-        if rank != here.slowest and steps > 1 and state.ranks[rank].tokens > 0:
-            lead = state.ranks[here.slowest].interval - state.ranks[rank].interval
-            steps = _until_slower(lead, _slope(rank, batch, False, state) - slope, steps, rank < here.slowest)
-    here.slope = slope
+    here.slope = _slope(m, here.slowest, False)
+    for rank in range(here.first_rank, last):
+        here.joules_slope += _slope(m, rank, True)
+        if rank != here.slowest and steps > 1 and ranks(m, rank).tokens > 0:
+            lead = ranks(m, here.slowest).interval - ranks(m, rank).interval
+            steps = _until_slower(lead, _slope(m, rank, False) - here.slope, steps, rank < here.slowest)
     return steps
 
 
-@inlined
-def _slope(rank: int, batch: int, joules: bool, state: State) -> float:
+@compiled
+def _slope(m: int, rank: int, joules: bool) -> float:
     """By how much each decode step of a rank is longer than the one before it, or takes more energy."""
-    one = state.ranks[rank]
-    pool = state.pools[one.pool]
-    slope = 0.0
+    one, slope = ranks(m, rank), 0.0
+    pool = pools(m, one.pool)
     if one.decoders > 0:
         for place in range(pool.reaches):
-            reach = state.reaches[pool.reaches_at + place]
-            slope += (reach.joules_decode if joules else reach.interval_decode) * state.sums[one.first_unit + batch, place].grown
+            reach = reaches(m, pool.reaches_at + place)
+            slope += (reach.joules_decode if joules else reach.interval_decode) * sums(m, one.first_unit, place).grown
     return slope
 
 
-@inlined
-def _until_slower(lead: float, faster: float, most: int, first: bool) -> int:
-    """Steps before a rank that is `lead` seconds faster and loses `faster` a step is the slowest; of equals the first rank is."""
-    if faster <= 0:
+@compiled
+def _until_slower(lead: float, loses: float, most: int, first: bool) -> int:
+    """Steps before a rank that is `lead` seconds faster and loses some a step is the slowest; of equals the first rank is."""
+    if loses <= 0:
         return most
-    steps = int(min(lead / faster, float(most))) + 1
-    while steps > 1 and (faster * (steps - 1) > lead or (first and faster * (steps - 1) == lead)):
+    steps = int(min(lead / loses, float(most))) + 1
+    while steps > 1 and (loses * (steps - 1) > lead or (first and loses * (steps - 1) == lead)):
         steps -= 1
-    while steps < most and (faster * steps < lead or (not first and faster * steps == lead)):
+    while steps < most and (loses * steps < lead or (not first and loses * steps == lead)):
         steps += 1
     return min(steps, most)
 
 
-@inlined
-def _account(replica: int, batch: int, steps: int, mixed: bool, state: State) -> None:
+@compiled
+def _account(m: int, replica: int, batch: int, steps: int, mixed: bool) -> None:
     """Count steps that were issued: see reference.replica and Tally."""
-    here, fleet = state.replicas[replica], state.fleet[0]
-    pool, one = state.pools[here.pool], state.ranks[here.slowest]
+    here, run = replicas(m, replica), fleet(m)
+    pool, one = pools(m, here.pool), ranks(m, here.slowest)
     seconds = _lasting(here.constant, here.slope, steps)
-    fleet.steps += steps
-    fleet.busy += seconds
-    fleet.batch += seconds * here.leap_running
-    fleet.joules += _lasting(here.joules, here.joules_slope, steps)
+    run.steps += steps
+    run.busy += seconds
+    run.batch += seconds * here.ran
+    run.joules += _lasting(here.joules, here.joules_slope, steps)
+    size, joint = sizes(m, pool.sizes_at + one.tokens), sizes(m, pool.joint_at + (here.tokens if pool.joint > 0 else 0))
     if one.prompted > 0:
-        state.sizes[pool.sizes_at + one.tokens].mixed += steps
+        size.mixed += steps
     else:
-        state.sizes[pool.sizes_at + one.tokens].decodes += steps
-    state.samples[pool.samples_at + one.sampled].steps += steps
-    if pool.draft > 0:
-        state.samples[pool.draft_at + one.decoders].steps += steps
+        size.decodes += steps
     if pool.joint > 0 and mixed:
-        state.sizes[pool.joint_at + here.leap_tokens].mixed += steps
+        joint.mixed += steps
     elif pool.joint > 0:
-        state.sizes[pool.joint_at + here.leap_tokens].decodes += steps
+        joint.decodes += steps
+    samples(m, pool.samples_at + one.sampled).steps += steps
+    if pool.draft > 0:
+        samples(m, pool.draft_at + one.decoders).steps += steps
     for place in range(pool.reaches):
-        reach, sums = state.reaches[pool.reaches_at + place], state.sums[one.first_unit + batch, place]
-        reach.sum_decode += _lasting(sums.decode, sums.grown if steps > 1 else 0.0, steps)
-        if one.prompted > 0:
-            first = reach.latency_pairs * sums.pairs + reach.latency_reread * sums.reread
-            second = reach.latency_pairs2 * sums.pairs + reach.latency_reread2 * sums.reread
-            if first >= second:
-                pool.line += first
-            else:
-                pool.line2 += second
+        reach, part = reaches(m, pool.reaches_at + place), sums(m, one.first_unit + batch, place)
+        reach.sum_decode += _lasting(part.decode, part.grown if steps > 1 else 0.0, steps)
+        first = reach.latency_pairs * part.pairs + reach.latency_reread * part.reread
+        second = reach.latency_pairs2 * part.pairs + reach.latency_reread2 * part.reread
+        if first >= second:
+            pool.line += first
+        else:
+            pool.line2 += second
 
 
 @compiled
-def _interrupt(replica: int, moment: float, looked_for: bool, state: State) -> None:
-    """Something comes at `moment`: a leap ends with the step during which it does, if it is a request with the step before the next look."""
-    here = state.replicas[replica]
-    if here.leap < 2 or here.free_at <= moment:
+def _interrupt(m: int, replica: int, looked_for: bool) -> None:
+    """Something comes now: a leap ends with the step during which it does; if it is a request, with the step before the next look."""
+    here, run = replicas(m, replica), fleet(m)
+    if here.leap < 2 or here.free_at <= run.now:
         return
-    steps = _until(here.constant, here.slope, moment - here.start, here.leap)
-    pool = state.pools[here.pool]
-    if looked_for and pool.look_interval > 1:
-        first = pool.look_interval - here.unseen
-        steps = first + max(0, -(-(steps - first) // pool.look_interval)) * pool.look_interval
+    steps, interval = _until(here.constant, here.slope, run.now - here.start, here.leap), pools(m, here.pool).look_interval
+    if looked_for and interval > 1:
+        first = interval - here.unseen
+        steps = first + max(0, -(-(steps - first) // interval)) * interval
     if steps < here.leap:
-        batch = state.order[replica, pool.depth]
         here.leap = steps
-        _fly(replica, batch, steps, state)
-        _set_moment(replica, here.free_at, state)
+        here.free_at = here.landing = here.start + _lasting(here.constant, here.slope, steps)
+        batches(m, here.first_batch).moment = here.free_at
+        _set_moment(m, replica, here.free_at)
 
 
-@inlined
+@compiled
 def _until(constant: float, slope: float, wait: float, most: int) -> int:
     """The fewest steps, at most `most`, that last at least `wait`."""
     steps = most
@@ -1255,182 +1091,172 @@ def _until(constant: float, slope: float, wait: float, most: int) -> int:
 # A step ends.
 
 
-@inlined
-def _land(replica: int, state: State) -> None:
+@compiled
+def _land(m: int, replica: int) -> None:
     """Steps whose latency has passed give their tokens."""
-    here, fleet = state.replicas[replica], state.fleet[0]
-    depth = state.pools[here.pool].depth
+    here, run = replicas(m, replica), fleet(m)
+    idle = 2 * run.depths * replica
+    flying = idle + run.depths
     while here.flying > 0:
-        batch = state.order[replica, depth]
-        if state.batches[here.first_batch + batch].moment > fleet.now:
+        batch = order(m, flying).batch
+        if batches(m, here.first_batch + batch).moment > run.now:
             break
-        steps = 1
+        steps = max(here.leap, 1)
         if here.leap > 0:
-            steps = here.leap
-            _end_leap(replica, batch, steps, state)
+            _end_leap(m, replica, steps)
         here.flying -= 1
-        for place in range(here.flying):
-            state.order[replica, depth + place] = state.order[replica, depth + place + 1]
-        state.order[replica, here.idle] = batch
+        for place in range(flying, flying + here.flying):
+            order(m, place).batch = order(m, place + 1).batch
+        order(m, idle + here.idle).batch = batch
         here.idle += 1
-        _give_tokens(replica, batch, steps, state)
-    moment = math.inf
-    if here.flying > 0:
-        moment = state.batches[here.first_batch + state.order[replica, depth]].moment
-    if here.free_at > fleet.now:
-        moment = min(moment, here.free_at)
-    _set_moment(replica, moment, state)
-    _wake(replica, state)
+        _give_tokens(m, replica, batch, steps)
+    moment = batches(m, here.first_batch + order(m, flying).batch).moment if here.flying > 0 else math.inf
+    _set_moment(m, replica, min(moment, here.free_at) if here.free_at > run.now else moment)
+    _wake(m, replica)
 
 
-@inlined
-def _end_leap(replica: int, batch: int, steps: int, state: State) -> None:
+@compiled
+def _end_leap(m: int, replica: int, steps: int) -> None:
     """Count the steps of a leap, and the memory that they took after the first."""
-    here = state.replicas[replica]
-    pool = state.pools[here.pool]
-    _account(replica, batch, steps, False, state)
-    clock = state.batches[here.first_batch + batch].clock
+    here = replicas(m, replica)
+    pool = pools(m, here.pool)
+    _account(m, replica, 0, steps, False)
     for rank in range(here.first_rank, here.first_rank + pool.ranks):
-        growth = _growth(state.ranks[rank].first_unit + batch, clock + 1, steps - 1, rank, state)
+        growth = _growth(m, rank, ranks(m, rank).first_unit, batches(m, here.first_batch).clock + 1, steps - 1)
         if growth > 0:
-            _take(growth, rank, state)
+            _take(m, rank, growth)
     here.unseen = (here.unseen + steps - 1) % pool.look_interval + 1
     here.waited += here.held * steps
     here.leap = 0
 
 
-@inlined
-def _wake(replica: int, state: State) -> None:
+@compiled
+def _wake(m: int, replica: int) -> None:
     """Let a replica look whether it can start a step, in this instant."""
-    here = state.replicas[replica]
+    here = replicas(m, replica)
     if here.up and not here.awake:
         here.awake = 1
-        state.fleet[0].awake += 1
-
-
-@inlined
-def _give_tokens(replica: int, batch: int, steps: int, state: State) -> None:
-    """Tokens of a flight exist: of all ranks first those of decodes, then those of prompts that ended."""
-    here = state.replicas[replica]
-    pool, flight = state.pools[here.pool], state.batches[here.first_batch + batch]
-    moment = flight.moment
-    flight.moment = math.inf
-    if flight.decodes:
-        _count_gaps(replica, batch, steps, moment, state)
-        flight.clock += steps
-        flight.last = moment
-        for rank in range(here.first_rank, here.first_rank + pool.ranks):
-            unit = state.ranks[rank].first_unit + batch
-            for place in range(pool.reaches):
-                state.sums[unit, place].context += state.sums[unit, place].grown * steps
-            _finish_due(unit, flight.clock, moment, state)
-    for rank in range(here.first_rank, here.first_rank + pool.ranks):
-        unit = state.ranks[rank].first_unit + batch
-        slot = state.units[unit].ending
-        state.units[unit].ending = NONE
-        while slot != NONE:
-            following = state.slots[slot].after
-            _end_prompt(slot, here.first_batch + batch, unit, moment, state)
-            slot = following
-
-
-@inlined
-def _count_gaps(replica: int, batch: int, steps: int, moment: float, state: State) -> None:
-    """Gaps before the tokens of a flight: the first one of each sequence, then equal ones or such as grow evenly."""
-    here = state.replicas[replica]
-    pool, flight = state.pools[here.pool], state.batches[here.first_batch + batch]
-    first = here.start + here.constant if steps > 1 else moment
-    common = first - flight.last
-    count = others = 0
-    for rank in range(here.first_rank, here.first_rank + pool.ranks):
-        unit = state.units[state.ranks[rank].first_unit + batch]
-        count += unit.count
-        others += unit.count
-        while unit.fresh != NONE:
-            one = state.slots[unit.fresh]
-            gap = first - state.rows[one.row].last
-            state.gaps[_gap_bin(gap)] += 1
-            one.gap = max(one.gap, gap)
-            others -= 1
-            _not_fresh(unit.fresh, state)
-    if others > 0:
-        state.gaps[_gap_bin(common)] += others
-    _raise(flight, flight.clock, common, state)
-    if steps > 1:
-        _raise(flight, flight.clock + steps - 1, here.constant + here.slope * (steps - 1), state)
-        _count_later_gaps(count, steps, here.constant, here.slope, state)
-
-
-@inlined
-def _count_later_gaps(count: int, steps: int, constant: float, slope: float, state: State) -> None:
-    """Histogram of the gaps after the first step of a leap: gap i is constant + slope i; runs that share a bin are counted at once."""
-    step = 1
-    while step < steps:
-        held = _gap_bin(constant + slope * step)
-        end = steps
-        if slope > 0 and _gap_bin(constant + slope * (steps - 1)) != held:
-            octave, place = (held + 1) // GAP_STEPS, (held + 1) % GAP_STEPS
-            edge = GAP_SMALLEST * 2.0**octave * (1 + place / GAP_STEPS)
-            end = min(steps, max(step + 1, int((edge - constant) / slope)))
-            while end < steps and _gap_bin(constant + slope * end) == held:
-                end += 1
-            while end > step + 1 and _gap_bin(constant + slope * (end - 1)) != held:
-                end -= 1
-        state.gaps[held] += count * (end - step)
-        step = end
-
-
-@inlined
-def _finish_due(unit: int, clock: int, moment: float, state: State) -> None:
-    """Of the sequences of a unit those with all their tokens leave, in order of admission; those that outgrow a window are noted."""
-    group, heap = state.units[unit], state.heap
-    while group.heap > 0 and heap[group.heap_at].moment <= clock:
-        slot = heap[group.heap_at].item
-        _drop_entry(heap, group.heap_at, group.heap, 0)
-        group.heap -= 1
-        if state.slots[slot].end > clock:
-            _outgrow(slot, state)
-            _watch(slot, state)
-            continue
-        _give_back(slot, state)
-        _part(slot, state)
-        _finish(slot, moment, state)
+        fleet(m).awake += 1
 
 
 @compiled
-def _finish(slot: int, moment: float, state: State) -> None:
+def _give_tokens(m: int, replica: int, batch: int, steps: int) -> None:
+    """Tokens of a flight exist: of all ranks first those of decodes, then those of prompts that ended."""
+    here = replicas(m, replica)
+    pool, flight = pools(m, here.pool), batches(m, here.first_batch + batch)
+    moment, last = flight.moment, here.first_rank + pool.ranks
+    flight.moment = math.inf
+    if flight.decodes:
+        _count_gaps(m, replica, batch, steps, moment)
+        flight.clock += steps
+        flight.last = moment
+        for rank in range(here.first_rank, last):
+            unit = ranks(m, rank).first_unit + batch
+            for place in range(pool.reaches):
+                sums(m, unit, place).context += sums(m, unit, place).grown * steps
+            _finish_due(m, unit, flight.clock, moment)
+    for rank in range(here.first_rank, last):
+        unit = ranks(m, rank).first_unit + batch
+        ending = fleet(m).ending_at + unit
+        while lists(m, ending).head != NONE:
+            slot = lists(m, ending).head
+            _unlink(m, ending, 1, slot)
+            _end_prompt(m, slot, here.first_batch + batch, unit, moment)
+
+
+@compiled
+def _count_gaps(m: int, replica: int, batch: int, steps: int, moment: float) -> None:
+    """Gaps before the tokens of a flight: the first one of each sequence, then equal ones or such as grow evenly."""
+    here = replicas(m, replica)
+    flight, others = batches(m, here.first_batch + batch), 0
+    first = here.start + here.constant if steps > 1 else moment
+    common, count = first - flight.last, 0
+    for rank in range(here.first_rank, here.first_rank + pools(m, here.pool).ranks):
+        unit = ranks(m, rank).first_unit + batch
+        count += units(m, unit).count
+        fresh = fleet(m).fresh_at + unit
+        while lists(m, fresh).head != NONE:
+            slot = lists(m, fresh).head
+            one = slots(m, slot)
+            gap = first - rows(m, one.row).last
+            gaps(m, _gap_bin(gap)).count += 1
+            one.gap, one.fresh = max(one.gap, gap), 0
+            others += 1
+            _unlink(m, fresh, 1, slot)
+    if count > others:
+        gaps(m, _gap_bin(common)).count += count - others
+    _raise(m, here.first_batch + batch, flight.clock, common)
+    if steps > 1:
+        _raise(m, here.first_batch + batch, flight.clock + steps - 1, here.constant + here.slope * (steps - 1))
+    step = 1
+    while step < steps:  # runs of gaps that share a bin are counted at once
+        held, end = _gap_bin(here.constant + here.slope * step), steps
+        if _gap_bin(here.constant + here.slope * (steps - 1)) != held:
+            edge = _real((held + 1 + FIRST_GAP) << 45)
+            end = min(steps, max(step + 1, int((edge - here.constant) / here.slope)))
+            while end < steps and _gap_bin(here.constant + here.slope * end) == held:
+                end += 1
+            while end > step + 1 and _gap_bin(here.constant + here.slope * (end - 1)) != held:
+                end -= 1
+        gaps(m, held).count += count * (end - step)
+        step = end
+
+
+@compiled
+def _finish_due(m: int, unit: int, clock: int, moment: float) -> None:
+    """Of the sequences of a unit those with all their tokens leave, in order of admission; those that outgrow a window are noted."""
+    group = units(m, unit)
+    while group.heap > 0 and heap(m, group.heap_at).moment <= clock:
+        slot = heap(m, group.heap_at).what
+        _drop(m, group.heap_at, group.heap, 0)
+        group.heap -= 1
+        if slots(m, slot).end > clock:
+            _outgrow(m, slot)
+            _watch(m, slot)
+            continue
+        _give_back(m, slot)
+        _part(m, slot)
+        _finish(m, slot, moment)
+
+
+@compiled
+def _finish(m: int, slot: int, moment: float) -> None:
     """A request has all its tokens; its memory is given back already."""
-    rank, row = state.slots[slot].rank, state.slots[slot].row
-    state.rows[row].finish = moment
-    state.ranks[rank].requests -= 1
-    _no_longer_running(slot, state)
-    _free_slot(slot, state)
-    _ended(row, moment, state)
+    row = slots(m, slot).row
+    rows(m, row).finish = moment
+    ranks(m, slots(m, slot).rank).requests -= 1
+    _leave(m, slot)
+    _free(m, slot)
+    _ended(m, row, moment)
 
 
-@inlined
-def _end_prompt(slot: int, batch: int, unit: int, moment: float, state: State) -> None:
-    """A prompt is computed: it decodes from now on, or is handed over."""
-    one, row = state.slots[slot], state.rows[state.slots[slot].row]
+@compiled
+def _end_prompt(m: int, slot: int, batch: int, unit: int, moment: float) -> None:
+    """A prompt is computed: its sequence decodes from now on, or its cache stays until a decode rank has fetched it."""
+    one, row, run = slots(m, slot), rows(m, slots(m, slot).row), fleet(m)
     last = row.emitted == row.steps
-    if not last and state.pools[state.ranks[one.rank].pool].role == PREFILL:
-        _hand_over(slot, state)
+    if not last and pools(m, ranks(m, one.rank).pool).role == PREFILL:
+        _leave(m, slot)
+        ranks(m, one.rank).requests -= 1
+        one.state, row.source = HANDED, slot
+        _link(m, run.handed_at + one.rank, 1, slot)
+        _route(m, one.row)
         return
-    _give_first(one.row, moment, state)
+    _give_first(m, one.row, moment)
     if last:
-        _give_back(slot, state)
-        _finish(slot, moment, state)
+        _give_back(m, slot)
+        _finish(m, slot, moment)
     else:
-        _join(slot, batch, unit, state)
+        _join(m, slot, batch, unit)
 
 
-@inlined
-def _give_first(row: int, moment: float, state: State) -> None:
+@compiled
+def _give_first(m: int, row: int, moment: float) -> None:
     """The token after a prompt: the first of the request, or the next one after a recomputation."""
-    one = state.rows[row]
+    one = rows(m, row)
     if one.emitted > 0:
         gap = moment - one.last
-        state.gaps[_gap_bin(gap)] += 1
+        gaps(m, _gap_bin(gap)).count += 1
         one.largest_gap = max(one.largest_gap, gap)
     else:
         one.first_token = moment
@@ -1442,443 +1268,354 @@ def _give_first(row: int, moment: float, state: State) -> None:
 
 
 @compiled
-def _send(row: int, moment: float, state: State) -> None:
-    fleet = state.fleet[0]
-    state.rows[row].sent = moment
-    _push(state.heap, fleet.arrivals_at, fleet.arrivals, moment + fleet.delay, row, row)
-    fleet.arrivals += 1
+def _ended(m: int, row: int, moment: float) -> None:
+    """A request ended: its session goes on after a time to think, or its user begins another."""
+    run, sent = fleet(m), rows(m, row).following
+    run.ended += 1
+    if sent != NONE:
+        moment += rows(m, sent).think
+    elif run.users > 0 and run.later < run.requests:
+        sent = run.later
+        run.later = _next_opening(m, sent + 1)
+    else:
+        return
+    rows(m, sent).sent = moment
+    _push(m, run.arrivals_at, run.arrivals, moment + run.delay, sent, sent)
+    run.arrivals += 1
 
 
 @compiled
-def _ended(row: int, moment: float, state: State) -> None:
-    """A request ended: its session goes on after a time to think, or its user begins another."""
-    rows, fleet = state.rows, state.fleet[0]
-    fleet.ended += 1
-    following = rows[row].following
-    if following != NONE:
-        _send(following, moment + rows[following].think, state)
-    elif fleet.users > 0 and fleet.later < len(rows):
-        _send(fleet.later, moment, state)
-        fleet.later = _next_opening(fleet.later + 1, rows)
-
-
-@inlined
-def _next_opening(row: int, rows: Records) -> int:
+def _next_opening(m: int, row: int) -> int:
     """The first row from here on that opens a session."""
-    while row < len(rows) and rows[row].turn:
+    while row < fleet(m).requests and rows(m, row).turn:
         row += 1
     return row
 
 
-@inlined
-def _next_arrival(state: State) -> float:
+@compiled
+def _next_arrival(m: int) -> float:
     """When a scheduler sees the next request."""
-    fleet = state.fleet[0]
-    moment = math.inf
-    if fleet.next < len(state.rows):
-        moment = state.rows[fleet.next].sent + fleet.delay
-    if fleet.arrivals > 0:
-        moment = min(moment, state.heap[fleet.arrivals_at].moment)
-    return moment
+    run = fleet(m)
+    moment = rows(m, run.next).sent + run.delay if run.next < run.requests else math.inf
+    return min(moment, heap(m, run.arrivals_at).moment) if run.arrivals > 0 else moment
 
 
-@inlined
-def _arrive(state: State) -> None:
+@compiled
+def _arrive(m: int) -> None:
     """Requests that are seen by now are routed, by moment and row."""
-    rows, heap, fleet = state.rows, state.heap, state.fleet[0]
-    while _next_arrival(state) <= fleet.now:
-        row = fleet.next
-        if fleet.arrivals > 0:
-            sent = heap[fleet.arrivals_at]
-            known = rows[row].sent + fleet.delay if row < len(rows) else math.inf
-            if sent.moment < known or (sent.moment == known and sent.order < row):
-                row = sent.item
-                _drop_entry(heap, fleet.arrivals_at, fleet.arrivals, 0)
-                fleet.arrivals -= 1
-        if row == fleet.next:
-            fleet.next = _next_opening(row + 1, rows)
-        _route(row, state)
+    run = fleet(m)
+    while _next_arrival(m) <= run.now:
+        row = run.next
+        known = rows(m, row).sent + run.delay if row < run.requests else math.inf
+        sent = heap(m, run.arrivals_at)
+        if run.arrivals > 0 and (sent.moment < known or (sent.moment == known and sent.order < row)):
+            row = sent.what
+            _drop(m, run.arrivals_at, run.arrivals, 0)
+            run.arrivals -= 1
+        else:
+            run.next = _next_opening(m, row + 1)
+        _route(m, row)
 
 
 # Routing: see reference.router.
 
 
 @compiled
-def _route(row: int, state: State) -> None:
+def _route(m: int, row: int) -> None:
     """Send a request to a rank; hold it while none is up, reject it when it could not run there alone."""
-    rows, fleet = state.rows, state.fleet[0]
-    handed = rows[row].source != NONE
-    count = fleet.decode_targets if handed else fleet.prompt_targets
+    run, one = fleet(m), rows(m, row)
+    handed = one.source != NONE
+    first, count = (run.all_ranks, run.decode_targets) if handed else (0, run.prompt_targets)
     if count == 0:
-        rows[row].next = NONE
-        if fleet.hold == NONE:
-            fleet.hold = row
-        else:
-            rows[fleet.hold_tail].next = row
-        fleet.hold_tail = row
+        _enqueue(m, run.hold, row)
         return
-    first = len(state.ranks) if handed else 0
-    rank = state.targets[first]
-    if fleet.routing == ROUND_ROBIN:
-        if handed:
-            rank = state.targets[first + fleet.decode_turns % count]
-            fleet.decode_turns += 1
-        else:
-            rank = state.targets[first + fleet.prompt_turns % count]
-            fleet.prompt_turns += 1
+    rank = targets(m, first).rank
+    if run.routing == ROUND_ROBIN and handed:
+        rank = targets(m, first + run.decode_turns % count).rank
+        run.decode_turns += 1
+    elif run.routing == ROUND_ROBIN:
+        rank = targets(m, run.prompt_turns % count).rank
+        run.prompt_turns += 1
     elif count > 1:
-        rank = _choose(row, first, count, handed, state)
-    if fleet.routing == PREFIX_AFFINITY and not handed:
-        for at in range(rows[row].first_block, rows[row].first_block + rows[row].blocks):
-            state.home[state.ids[at]] = rank
-    if not _can_run(row, rank, state):
-        rows[row].first_token = math.nan
-        _ended(row, fleet.now, state)
+        rank = _choose(m, row, first, count)
+    if run.routing == PREFIX_AFFINITY and not handed:
+        for at in range(one.first_block, one.first_block + one.blocks):
+            home(m, ids(m, at).id).rank = rank
+    if not _can_run(m, row, rank):
+        one.first_token = math.nan
+        _ended(m, row, run.now)
         return
-    _deliver(row, rank, state)
+    to = ranks(m, rank)
+    to.requests += 1
+    _wake(m, to.replica)
+    if to.waiting == 0 or run.classes > 1:
+        _interrupt(m, to.replica, True)
+    if pools(m, to.pool).look_interval == 1:
+        _wait(m, row, rank)
+    else:
+        _enqueue(m, run.inboxes_at + rank, row)
 
 
-@inlined
-def _choose(row: int, first: int, count: int, handed: bool, state: State) -> int:
+@compiled
+def _choose(m: int, row: int, first: int, count: int) -> int:
     """The rank by a rule that looks at loads."""
-    ranks, targets, fleet = state.ranks, state.targets, state.fleet[0]
-    if fleet.routing == POWER_OF_TWO:
+    run, one = fleet(m), rows(m, row)
+    if run.routing == POWER_OF_TWO:
         drawn = row * MIXER % 2**32
-        one, other = targets[first + drawn % count], targets[first + drawn // count % count]
-        return other if ranks[other].requests < ranks[one].requests else one
-    chosen = targets[first]
-    total = 0
+        a, b = targets(m, first + drawn % count).rank, targets(m, first + drawn // count % count).rank
+        return b if ranks(m, b).requests < ranks(m, a).requests else a
+    chosen, total = targets(m, first).rank, 0
     for at in range(first, first + count):
-        total += ranks[targets[at]].requests
-        if ranks[targets[at]].requests < ranks[chosen].requests:
-            chosen = targets[at]
-    if fleet.routing == LEAST_LOADED or handed:
+        rank = targets(m, at).rank
+        total += ranks(m, rank).requests
+        if ranks(m, rank).requests < ranks(m, chosen).requests:
+            chosen = rank
+    if run.routing == LEAST_LOADED or first > 0:
         return chosen
-    home = NONE
-    for at in range(state.rows[row].first_block, state.rows[row].first_block + state.rows[row].blocks):
-        if state.home[state.ids[at]] == NONE:
+    nearest = NONE
+    for at in range(one.first_block, one.first_block + one.blocks):
+        if home(m, ids(m, at).id).rank == NONE:
             break
-        home = state.home[state.ids[at]]
-    if home != NONE and state.replicas[ranks[home].replica].up and ranks[home].requests <= fleet.load_bound * ((total + 1) / count):
-        return home
-    return chosen
+        nearest = home(m, ids(m, at).id).rank
+    if nearest == NONE or not replicas(m, ranks(m, nearest).replica).up:
+        return chosen
+    return nearest if ranks(m, nearest).requests <= run.load_bound * ((total + 1) / count) else chosen
 
 
-@inlined
-def _can_run(row: int, rank: int, state: State) -> bool:
+@compiled
+def _can_run(m: int, row: int, rank: int) -> bool:
     """Whether a request could run alone on a rank, and where it goes after its prompt: see Policy.most."""
-    one, fleet = state.rows[row], state.fleet[0]
-    place = state.ranks[rank].pool
-    longest = one.input + max(one.output, 1) - 1
-    for at in range(len(state.pools)):
-        pool = state.pools[at]
-        if at != place and not (fleet.hands_over and pool.role != PREFILL):
+    one, run = rows(m, row), fleet(m)
+    for at in range(run.all_pools):
+        pool = pools(m, at)
+        if at != ranks(m, rank).pool and not (run.hands_over and pool.role != PREFILL):
             continue
         spare = pool.width - 1 + pool.block_size if pool.width > 1 else 0
-        if one.input + one.output > pool.max_context or _footprint(longest + spare, pool, state.reaches) > pool.kv_capacity:
+        if one.input + one.output > pool.max_context:
+            return False
+        if _footprint(m, pool, one.input + max(one.output, 1) - 1 + spare) > pool.kv_capacity:
             return False
     return True
-
-
-@inlined
-def _deliver(row: int, rank: int, state: State) -> None:
-    """A request comes to a rank; it is seen at the next look."""
-    rows, one = state.rows, state.ranks[rank]
-    one.requests += 1
-    _wake(one.replica, state)
-    if one.waiting == 0 or state.fleet[0].classes > 1:
-        _interrupt(one.replica, state.fleet[0].now, True, state)
-    if state.pools[one.pool].look_interval == 1:
-        _wait(row, rank, False, state)
-        return
-    rows[row].next = NONE
-    if one.inbox == NONE:
-        one.inbox = row
-    else:
-        rows[one.inbox_tail].next = row
-    one.inbox_tail = row
 
 
 # Caches that go from one place to another: see reference.fleet.
 
 
 @compiled
-def _hand_over(slot: int, state: State) -> None:
-    """A prompt is computed: its cache stays until a decode rank has fetched it."""
-    one = state.slots[slot]
-    _no_longer_running(slot, state)
-    state.ranks[one.rank].requests -= 1
-    _link_handed(slot, state)
-    state.rows[one.row].source = slot
-    _route(one.row, state)
-
-
-@compiled
-def _receive_caches(state: State) -> None:
+def _receive_caches(m: int) -> None:
     """Caches that are here by now: their prompts go on, or decode after what another rank computed."""
-    heap, slots, fleet = state.heap, state.slots, state.fleet[0]
-    while fleet.transfers > 0 and heap[fleet.transfers_at].moment <= fleet.now:
-        moment, slot = heap[fleet.transfers_at].moment, heap[fleet.transfers_at].item
-        _drop_entry(heap, fleet.transfers_at, fleet.transfers, 0)
-        fleet.transfers -= 1
-        one, rank = slots[slot], state.ranks[slots[slot].rank]
-        row = one.row
-        _wake(rank.replica, state)
-        _interrupt(rank.replica, fleet.now, False, state)
-        source = state.rows[row].source
+    run = fleet(m)
+    while run.transfers > 0 and heap(m, run.transfers_at).moment <= run.now:
+        moment, slot = heap(m, run.transfers_at).moment, heap(m, run.transfers_at).what
+        _drop(m, run.transfers_at, run.transfers, 0)
+        run.transfers -= 1
+        row, rank = slots(m, slot).row, ranks(m, slots(m, slot).rank)
+        source = rows(m, row).source
+        _wake(m, rank.replica)
+        _interrupt(m, rank.replica, False)
         if source == NONE:
-            _link_prompt(slot, state)
-            continue
-        if slots[source].state == LOST:
-            _give_back(slot, state)
-            _no_longer_running(slot, state)
-            _free_slot(slot, state)
+            _start_prompt(m, slot)
+        elif slots(m, source).state == LOST:
+            _give_back(m, slot)
+            _leave(m, slot)
+            _free(m, slot)
             rank.requests -= 1
-            _lose_source(row, state)
-            continue
-        _unlink_handed(source, state)
-        _give_back(source, state)
-        _wake(state.ranks[slots[source].rank].replica, state)
-        _free_slot(source, state)
-        state.rows[row].source = NONE
-        _give_first(row, moment, state)
-        one.after = NONE
-        if rank.ready == NONE:
-            rank.ready = slot
+            _start_again(m, row)
         else:
-            slots[rank.ready_tail].after = slot
-        rank.ready_tail = slot
+            _unlink(m, run.handed_at + slots(m, source).rank, 1, source)
+            _give_back(m, source)
+            _wake(m, ranks(m, slots(m, source).rank).replica)
+            _free(m, source)
+            rows(m, row).source = NONE
+            _give_first(m, row, moment)
+            _link(m, run.ready_at + slots(m, slot).rank, 1, slot)
 
 
 @compiled
-def _lose_source(row: int, state: State) -> None:
-    """The cache of a prompt is no more where it was: the request starts again."""
-    _free_slot(state.rows[row].source, state)
-    state.rows[row].source = NONE
-    _route(row, state)
+def _start_again(m: int, row: int) -> None:
+    """Route a request once more; the cache of its prompt counts only where it is still held."""
+    source = rows(m, row).source
+    if source != NONE and slots(m, source).state == LOST:
+        _free(m, source)
+        rows(m, row).source = NONE
+    _route(m, row)
 
 
 # Replicas that start and fail: see reference.fleet.
 
 
 @compiled
-def _find_targets(state: State) -> None:
+def _find_targets(m: int) -> None:
     """Which ranks are up and take prompts, and which of them decode what others computed."""
-    fleet, ranks = state.fleet[0], state.ranks
-    fleet.prompt_targets = fleet.decode_targets = 0
-    for rank in range(len(ranks)):
-        if not state.replicas[ranks[rank].replica].up:
+    run = fleet(m)
+    run.prompt_targets = run.decode_targets = 0
+    for rank in range(run.all_ranks):
+        if not replicas(m, ranks(m, rank).replica).up:
             continue
-        if fleet.hands_over and state.pools[ranks[rank].pool].role != PREFILL:
-            state.targets[len(ranks) + fleet.decode_targets] = rank
-            fleet.decode_targets += 1
+        if run.hands_over and pools(m, ranks(m, rank).pool).role != PREFILL:
+            targets(m, run.all_ranks + run.decode_targets).rank = rank
+            run.decode_targets += 1
         else:
-            state.targets[fleet.prompt_targets] = rank
-            fleet.prompt_targets += 1
+            targets(m, run.prompt_targets).rank = rank
+            run.prompt_targets += 1
 
 
 @compiled
-def _switch(state: State) -> None:
+def _switch(m: int) -> None:
     """Replicas that start or fail by now."""
-    outages, fleet = state.outages, state.fleet[0]
-    while fleet.outage < len(outages) and outages[fleet.outage].moment <= fleet.now:
-        replica, up = outages[fleet.outage].replica, outages[fleet.outage].up
-        here = state.replicas[replica]
-        fleet.outage += 1
+    run = fleet(m)
+    while run.outage < run.all_outages and outages(m, run.outage).moment <= run.now:
+        replica, up = outages(m, run.outage).replica, outages(m, run.outage).up
+        here = replicas(m, replica)
+        run.outage += 1
         if here.up == up:
             continue
         here.up = up
-        _find_targets(state)
-        if not up:
-            if here.awake:
-                here.awake = 0
-                fleet.awake -= 1
-            _fail(replica, state)
-            continue
-        _wake(replica, state)
-        row, last = fleet.hold, fleet.hold_tail
-        fleet.hold = NONE
-        while row != NONE:
-            following = state.rows[row].next if row != last else NONE
-            _route(row, state)
-            row = following
+        _find_targets(m)
+        if up:
+            _wake(m, replica)
+            while lists(m, run.hold).head != NONE:
+                _enqueue(m, run.again, _dequeue(m, run.hold))
+        else:
+            run.awake -= here.awake
+            here.awake = 0
+            _fail(m, replica)
+        while lists(m, run.again).head != NONE:
+            _start_again(m, _dequeue(m, run.again))
 
 
 @compiled
-def _fail(replica: int, state: State) -> None:
-    """All that a replica holds is lost; its requests go elsewhere with the tokens they have, those that ran first."""
-    here = state.replicas[replica]
-    pool = state.pools[here.pool]
-    _break_off(replica, state)
-    for rank in range(here.first_rank, here.first_rank + pool.ranks):
-        first = _clear_rank(rank, state)
-        while first != NONE:
-            row = first
-            first = state.rows[row].next
-            source = state.rows[row].source
-            if source != NONE and state.slots[source].state == LOST:
-                _free_slot(source, state)
-                state.rows[row].source = NONE
-            _route(row, state)
-
-
-@compiled
-def _break_off(replica: int, state: State) -> None:
-    """Steps of a leap that ended by now count; nothing stays in the pipeline."""
-    here, fleet = state.replicas[replica], state.fleet[0]
-    depth = state.pools[here.pool].depth
+def _fail(m: int, replica: int) -> None:
+    """All that a replica holds is lost, and nothing stays in its pipeline; steps of a leap that ended by now count."""
+    here, run = replicas(m, replica), fleet(m)
+    pool = pools(m, here.pool)
     if here.leap > 0:
-        batch = state.order[replica, depth]
-        steps = _until(here.constant, here.slope, fleet.now - here.start, here.leap)
-        _end_leap(replica, batch, steps, state)
+        steps = _until(here.constant, here.slope, run.now - here.start, here.leap)
+        _end_leap(m, replica, steps)
         if steps > 1:
-            flight = state.batches[here.first_batch + batch]
-            flight.moment = here.start + _lasting(here.constant, here.slope, steps - 1)
-            _give_tokens(replica, batch, steps - 1, state)
-    for batch in range(depth):
-        state.order[replica, batch] = batch
-        state.batches[here.first_batch + batch].moment = math.inf
-        state.batches[here.first_batch + batch].decodes = 0
-    here.idle, here.flying, here.leap, here.waited = depth, 0, 0, 0
-    here.unseen = state.pools[here.pool].look_interval
-    here.free_at = here.landing = fleet.now
-    _set_moment(replica, math.inf, state)
+            batches(m, here.first_batch).moment = here.start + _lasting(here.constant, here.slope, steps - 1)
+            _give_tokens(m, replica, 0, steps - 1)
+    for batch in range(pool.depth):
+        order(m, 2 * run.depths * replica + batch).batch = batch
+        batches(m, here.first_batch + batch).moment = math.inf
+        batches(m, here.first_batch + batch).decodes = 0
+    here.idle, here.flying, here.waited, here.unseen = pool.depth, 0, 0, pool.look_interval
+    here.free_at = here.landing = run.now
+    _set_moment(m, replica, math.inf)
+    for rank in range(here.first_rank, here.first_rank + pool.ranks):
+        _clear(m, rank)
+        while lists(m, run.again).head != NONE:
+            _start_again(m, _dequeue(m, run.again))
 
 
 @compiled
-def _clear_rank(rank: int, state: State) -> int:
-    """Empty a rank; returns the first of its rows, those that ran in order of admission and then those that waited, linked by `next`."""
-    slots, rows, one, fleet = state.slots, state.rows, state.ranks[rank], state.fleet[0]
-    first = last = NONE
-    slot = one.handed
+def _clear(m: int, rank: int) -> None:
+    """Empty a rank; its requests go to the list of those that start again: those that ran by admission, then those that waited."""
+    run, one = fleet(m), ranks(m, rank)
+    while one.running > 0:
+        slot = NONE
+        for which in range(rank * run.classes, (rank + 1) * run.classes):
+            other = lists(m, which).head
+            if other != NONE and (slot == NONE or slots(m, other).serial < slots(m, slot).serial):
+                slot = other
+        if slots(m, slot).state == DECODING:
+            _part(m, slot)
+        elif slots(m, slot).state == LOADING and _is_coming(m, slot):
+            _drop(m, run.transfers_at, run.transfers, _find(m, run.transfers_at, slot))
+            run.transfers -= 1
+        _leave(m, slot)
+        _free(m, slot)
+        rows(m, slots(m, slot).row).preemptions += 1
+        _enqueue(m, run.again, slots(m, slot).row)
+    which = _first_waiting(m, rank)
+    while which != NONE:
+        _enqueue(m, run.again, _dequeue(m, which))
+        which = _first_waiting(m, rank)
+    while lists(m, run.inboxes_at + rank).head != NONE:
+        _enqueue(m, run.again, _dequeue(m, run.inboxes_at + rank))
+    slot = lists(m, run.handed_at + rank).head
     while slot != NONE:
-        slots[slot].state = LOST
-        slot = slots[slot].after
-    while True:
-        slot = _first_running(rank, state)
-        if slot == NONE:
-            break
-        if slots[slot].state == DECODING:
-            _part(slot, state)
-        if slots[slot].state == LOADING:
-            _call_off(slot, state)
-        _no_longer_running(slot, state)
-        _free_slot(slot, state)
-        row = slots[slot].row
-        rows[row].preemptions += 1
-        rows[row].next = NONE
-        if first == NONE:
-            first = row
-        else:
-            rows[last].next = row
-        last = row
-    while True:
-        row = _first_waiting(rank, state)
-        if row != NONE:
-            _no_longer_waiting(row, rank, state)
-        elif one.inbox != NONE:
-            row = one.inbox
-            one.inbox = rows[row].next
-        else:
-            break
-        rows[row].next = NONE
-        if first == NONE:
-            first = row
-        else:
-            rows[last].next = row
-        last = row
-    for place in range(2 * len(state.ranks), len(state.blocks)):
-        if state.blocks[place].users != FREE and state.blocks[place].rank == rank:
-            _forget(place, state)
-    for ring in (one.ring, one.ring + 1):
-        state.blocks[ring].before = state.blocks[ring].after = ring
-    for unit in range(one.first_unit, one.first_unit + state.pools[one.pool].depth):
-        state.units[unit].ending = NONE
-        state.units[unit].heap = 0
-        for place in range(state.pools[one.pool].reaches):
-            state.sums[unit, place].context = state.sums[unit, place].grown = 0.0
-    one.prompts = one.prompts_tail = one.ready = one.handed = NONE
+        slots(m, slot).state = LOST
+        slot = links(m, run.all_slots + slot).after
+    for place in range(2 * run.all_ranks, run.all_blocks):
+        if blocks(m, place).users != FREE and blocks(m, place).rank == rank:
+            _forget(m, place)
+    for ring in range(one.ring, one.ring + 2):
+        blocks(m, ring).before = blocks(m, ring).after = ring
+    for unit in range(one.first_unit, one.first_unit + pools(m, one.pool).depth):
+        units(m, unit).heap = 0
+        _empty(m, run.ending_at + unit)
+    _empty(m, run.prompts_at + rank)
+    _empty(m, run.ready_at + rank)
+    _empty(m, run.handed_at + rank)
     one.used, one.forming = 0.0, 1
-    one.idle = one.hosted = one.requests = 0
-    return first
+    one.waiting = one.idle = one.hosted = one.requests = 0
 
 
-@inlined
-def _first_running(rank: int, state: State) -> int:
-    """Of the slots that run the one admitted first."""
-    classes, first = state.fleet[0].classes, NONE
-    for queue in range(rank * classes, (rank + 1) * classes):
-        slot = state.queues[queue].run
-        if slot != NONE and (first == NONE or state.slots[slot].serial < state.slots[first].serial):
-            first = slot
-    return first
+@compiled
+def _empty(m: int, which: int) -> None:
+    lists(m, which).head = lists(m, which).tail = NONE
 
 
-@inlined
-def _call_off(slot: int, state: State) -> None:
-    """A cache is no more waited for."""
-    fleet = state.fleet[0]
-    place = 0
-    while state.heap[fleet.transfers_at + place].item != slot:
-        place += 1
-    _drop_entry(state.heap, fleet.transfers_at, fleet.transfers, place)
-    fleet.transfers -= 1
+@compiled
+def _is_coming(m: int, slot: int) -> bool:
+    """Whether the cache of a slot is on its way, not here already."""
+    for place in range(fleet(m).transfers):
+        if heap(m, fleet(m).transfers_at + place).what == slot:
+            return True
+    return False
 
 
 # The run: see reference.fleet.
 
 
-@inlined
-def _next_moment(state: State) -> float:
+@compiled
+def _next_moment(m: int) -> float:
     """When something happens next; infinite when nothing will."""
-    fleet, outages = state.fleet[0], state.outages
-    if fleet.awake > 0:
-        return fleet.now
-    moment = min(state.tree[1], _next_arrival(state))
-    if fleet.transfers > 0:
-        moment = min(moment, state.heap[fleet.transfers_at].moment)
-    if fleet.outage < len(outages) and (fleet.hold != NONE or moment < math.inf):
-        moment = min(moment, outages[fleet.outage].moment)
-    return max(fleet.now, moment)
+    run = fleet(m)
+    if run.awake > 0:
+        return run.now
+    moment = min(tree(m, 1).moment, _next_arrival(m))
+    if run.transfers > 0:
+        moment = min(moment, heap(m, run.transfers_at).moment)
+    if run.outage < run.all_outages and (moment < math.inf or lists(m, run.hold).head != NONE):
+        moment = min(moment, outages(m, run.outage).moment)
+    return max(run.now, moment)
 
 
-@inlined
-def _land_all(state: State) -> None:
+@compiled
+def _land_all(m: int) -> None:
     """Steps of all replicas that end by now, by index."""
-    tree, fleet = state.tree, state.fleet[0]
-    while tree[1] <= fleet.now:
+    run = fleet(m)
+    while tree(m, 1).moment <= run.now:
         place = 1
-        while place < fleet.leaves:
+        while place < run.leaves:
             place *= 2
-            if tree[place] > fleet.now:
-                place += 1
-        _land(place - fleet.leaves, state)
+            place += tree(m, place).moment > run.now
+        _land(m, place - run.leaves)
 
 
-@entry
-def serve(arrays: tuple[Any, ...], turns: int) -> bool:
-    """Go on for so many turns; False when nothing is left to do. See reference.fleet.Simulation.run; `arrays` are the fields of State.
-
-    A plain tuple, since what is kept on disk must not depend on a class that a later version may rename.
-    """
-    state = State(*arrays)
-    fleet = state.fleet[0]
+def serve(m: int, turns: int) -> int:
+    """Go on for so many turns; 0 when nothing is left to do. See reference.fleet.Simulation.run."""
+    run = fleet(m)
     for _ in range(turns):
-        moment = _next_moment(state)
+        moment = _next_moment(m)
         if moment == math.inf:
-            return False
-        fleet.now = moment
-        _land_all(state)
-        if fleet.transfers > 0:
-            _receive_caches(state)
-        if len(state.outages) > 0:
-            _switch(state)
-        _arrive(state)
+            return 0
+        run.now = moment
+        _land_all(m)
+        if run.transfers > 0:
+            _receive_caches(m)
+        if run.outage < run.all_outages:
+            _switch(m)
+        _arrive(m)
         replica = 0
-        while fleet.awake > 0 and replica < len(state.replicas):
-            if state.replicas[replica].awake:
-                state.replicas[replica].awake = 0
-                fleet.awake -= 1
-                _schedule(replica, state)
+        while run.awake > 0:
+            if replicas(m, replica).awake:
+                replicas(m, replica).awake = 0
+                run.awake -= 1
+                _schedule(m, replica)
             replica += 1
-    return True
+            if replica == run.all_replicas:
+                break
+    return 1

@@ -35,13 +35,14 @@ class Workload(Columns):
 
     `concurrency` 0: an open loop, each request comes at its `arrival`. Above 0: a closed loop of that many users, each of whom sends
     the next request, or session, when the last has ended; `arrival` is then ignored. User u of N starts at u x `ramp` / N seconds.
-    `source` says where the requests are from.
+    `source` says where the requests are from, `seed` drew what of them was drawn, and draws what the simulator does.
     """
 
     name: str
     source: str = ""
     concurrency: int = 0
     ramp: float = 0.0
+    seed: int = 0
 
     @classmethod
     def load(
@@ -70,7 +71,7 @@ class Workload(Columns):
             columns, source = description.draw(requests, seed), description.source
         else:
             columns, source = read(path), str(path)
-        workload = cls(name=path.stem, source=source, **{each.name: getattr(columns, each.name) for each in fields(columns)})
+        workload = cls(name=path.stem, source=source, seed=seed, **{each.name: getattr(columns, each.name) for each in fields(columns)})
         return workload.first(requests or workload.requests).under(rate, concurrency, ramp)
 
     @classmethod
@@ -114,6 +115,7 @@ class Workload(Columns):
             assumptions=tuple(assumptions),
             name=f"isl {isl}, osl {osl}",
             source="drawn",
+            seed=seed,
         )
         return workload.under(rate, concurrency, load.get("ramp"))
 

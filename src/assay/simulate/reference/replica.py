@@ -66,8 +66,8 @@ class Replica:
         """Start the next step when the first stage is free and there is something to do."""
         if self.free_at > now:
             return
-        if self.unseen_steps >= self.policy.look_interval or not any(any(rank.batches) for rank in self.ranks):
-            self.unseen_steps = 0
+        looked = self.unseen_steps >= self.policy.look_interval or not any(any(rank.batches) for rank in self.ranks)
+        if looked:
             for rank in self.ranks:
                 rank.look()
         held = self._prompts_wait()
@@ -75,7 +75,9 @@ class Replica:
             plans = self._plans(batch, prompts=not held)
             if any(not plan.empty for plan in plans):
                 self._issue(now, batch, plans)
-                self.waited = 0 if any(plan.chunks for plan in plans) else self.waited + held
+                prompts = any(plan.chunks for plan in plans)
+                self.waited = 0 if prompts else self.waited + held
+                self.unseen_steps = self.policy.look_interval if prompts else 1 + (0 if looked else self.unseen_steps)
                 return
 
     def _prompts_wait(self) -> bool:
@@ -107,7 +109,6 @@ class Replica:
         self.idle.remove(batch)
         self.flights.append(Flight(self.landing, batch, plans, ending))
         self.free_at = now + (interval + spill)
-        self.unseen_steps = self.policy.look_interval if any(plan.chunks for plan in plans) else self.unseen_steps + 1
 
     def _measure(self, plan: Plan, *, with_hits: bool) -> Step:
         """What a rank does; without hits, as if the tokens found in the prefix cache were not attended to."""

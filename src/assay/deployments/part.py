@@ -1,91 +1,24 @@
-"""How a model is laid over chips: parts of like replicas, each with its parallelism, precisions and scheduling limits."""
+"""One part of a deployment, with every default filled in and its reason kept."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
-from assay._base import schema
 from assay._base.errors import InputError
 from assay._base.precisions import Precision, precision
 from assay.chips import Chip
+from assay.deployments.asked import Asked, check_asked
+from assay.deployments.speculation import Speculation
 from assay.engines import Engine
 from assay.models import Model
 from assay.models.shapes import ExpertsFfn, LatentAttention, LayerGroup
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the user says of a part; None is not said. Field by field as in data/schema/deployment.toml."""
-
-    engine: str | None = None
-    replicas: int | None = None
-    tp: int | None = None
-    pp: int | None = None
-    dp: int | None = None
-    ep: int | None = None
-    weights: str | None = None
-    activations: str | None = None
-    kv: str | None = None
-    max_num_seqs: int | None = None
-    token_budget: int | None = None
-    block_size: int | None = None
-    kv_memory_fraction: float | None = None
-    prefix_cache: bool | None = None
-    speculate: str | None = None
-
-    @property
-    def parallelism_given(self) -> bool:
-        """Whether any of tp, pp, dp and ep was said."""
-        return any(value is not None for value in (self.tp, self.pp, self.dp, self.ep))
-
-
-MOST_DRAFTED = 16  # tokens
-
-
-@dataclass(frozen=True)
-class Speculation:
-    """Drafting: `tokens` for each decoding sequence in a step, each accepted with chance `acceptance` if those before it were.
-
-    `draft` is the model that drafts; None: heads of the model itself, of a layer each.
-    """
-
-    tokens: int
-    acceptance: float
-    draft: Model | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> "Speculation":
-        """What --speculate says, TOKENS:ACCEPTANCE[:DRAFT_MODEL]; raises InputError when it says something else."""
-        remedy = f"Give TOKENS:ACCEPTANCE[:DRAFT_MODEL], 1 to {MOST_DRAFTED} tokens and a chance from 0 to 1, as 3:0.7"
-        said = text.split(":", 2)
-        try:
-            tokens, acceptance = int(said[0]), float(said[1])
-        except (ValueError, IndexError):
-            raise InputError("--speculate", "", f"is {text!r}", remedy) from None
-        if not (1 <= tokens <= MOST_DRAFTED and 0 <= acceptance <= 1 and all(said)):
-            raise InputError("--speculate", "", f"is {text!r}", remedy)
-        return cls(tokens, acceptance, Model.load(said[2]) if said[2:] else None)
-
-    @property
-    def text(self) -> str:
-        """TOKENS:ACCEPTANCE[:DRAFT_MODEL]."""
-        return f"{self.tokens}:{self.acceptance:g}{f':{self.draft.name}' if self.draft else ''}"
-
-    @property
-    def assumptions(self) -> tuple[str, ...]:
-        """What predictions take for granted about it."""
-        accepted = f"acceptance {self.acceptance:g} of each drafted token, as asked"
-        if self.draft is None:
-            return accepted, "drafts by a layer like the model's last"
-        return accepted, f"drafts by {self.draft.name}, weights {self.draft.architecture.precision} as its checkpoint has them"
-
-
-@dataclass(frozen=True)
 class Part:
     """Like replicas of one model on one kind of chip: `chips` of one replica = tp x pp.
 
-    `max_num_seqs` and `token_budget` are those of each of the `dp` attention ranks, as engines give them.
+    `max_num_seqs` and `token_budget` are those of each of the `dp` attention ranks, as engines give them. `host_memory` (bytes) and
+    `host_bandwidth` (B/s) are those of a replica; the other fields are as in data/schema/deployment.toml.
     `assumptions` names each default that the user did not give, with its source.
     """
 
@@ -99,6 +32,11 @@ class Part:
     block_size: int
     kv_memory_fraction: float
     prefix_cache: bool
+    batching: str
+    look_interval: int
+    prefill_wait: int = 0
+    host_memory: float = 0.0
+    host_bandwidth: float = float("inf")
     replicas: int = 1
     tp: int = 1
     pp: int = 1
@@ -124,85 +62,46 @@ class Part:
         return wider.rate if wider.rate in self.chip.peak else _sixteen_bit(self.chip)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON form: names and plain numbers; `speculate` is None without speculation."""
-        plain = ("replicas", "tp", "pp", "dp", "ep", "max_num_seqs", "token_budget", "block_size", "kv_memory_fraction", "prefix_cache")
+        """JSON form: names and plain numbers; `speculate` is None without speculation, host memory is left out where there is none."""
+        plain = [*_LAYOUT, *_SETTINGS, "batching", "look_interval", "prefill_wait"]
+        plain += ["host_memory", "host_bandwidth"] if self.host_memory else []
         precisions = {key: getattr(self, key).name for key in ("weights", "activations", "kv")}
         head = {"role": self.role, "chip": self.chip.name, "engine": self.engine.name}
         speculate = self.speculation.text if self.speculation else None
         return {**head, **{key: getattr(self, key) for key in plain}, "speculate": speculate, **precisions}
 
 
-@dataclass(frozen=True)
-class Deployment:
-    """The parts that serve one model together: a chip and what is asked of it, each. This version serves one part (role all)."""
-
-    parts: tuple[tuple[Chip, Asked], ...]
-
-    @classmethod
-    def of(cls, chip: Chip, **asked: Any) -> "Deployment":
-        """One part on `chip`; keywords are the fields of Asked, as tp=8, engine="...", kv="fp8"."""
-        return cls(((chip, Asked(**asked)),))
-
-    @classmethod
-    def read(cls, path: Path, chip: str | None = None) -> "Deployment":
-        """A deployment file; `chip` is the one of a part that names none. Raises InputError naming file and field."""
-        rows = schema.read(path, "deployment")["part"]
-        if len(rows) != 1:
-            raise InputError(path, "part", f"{len(rows)} parts", "Give one [[part]] with role all")
-        return cls(tuple(_read_part(dict(row), path, chip) for row in rows))
-
-    @property
-    def one(self) -> tuple[Chip, Asked]:
-        """Its only part."""
-        return self.parts[0]
-
-
-def _read_part(row: dict[str, Any], path: Path, chip: str | None) -> tuple[Chip, Asked]:
-    row.pop("role", None)
-    named = row.pop("chip", None)
-    if named and named.endswith(".toml"):
-        named = str(path.parent / named)
-    if not (named or chip):
-        raise InputError(path, "part[0].chip", "is missing", "Add it, or give --chip")
-    return Chip.load(named or chip or ""), Asked(**row)
+_LAYOUT = ("replicas", "tp", "pp", "dp", "ep")
+_SETTINGS = ("max_num_seqs", "token_budget", "block_size", "kv_memory_fraction", "prefix_cache")
 
 
 def resolve(model: Model, chip: Chip, engine: Engine, asked: Asked) -> Part:
     """Fill what was not asked with the engine's and the checkpoint's defaults, and check that the model divides.
 
-    Raises InputError naming the flag when the layout or a precision cannot be.
+    Raises InputError naming the flag when the layout, a precision or the role cannot be.
     """
     check_asked(asked)
-    _refuse_unfit_engine(engine, chip)
+    _refuse_unfit_engine(engine, chip, asked)
     weights, activations, kv, said = _precisions(model, chip, engine, asked)
     settings, defaults = _settings(engine, chip, asked)
-    layout: dict[str, Any] = {key: getattr(asked, key) or 1 for key in ("tp", "pp", "dp", "ep", "replicas")}
+    layout: dict[str, Any] = {key: getattr(asked, key) or 1 for key in _LAYOUT}
     if asked.tp is None and asked.dp:
         layout["tp"] = asked.dp
     speculation = _speculation(engine, asked)
     assumed = (*said, *defaults, *(speculation.assumptions if speculation else ()))
-    part = Part(chip, engine, weights, activations, kv, **settings, **layout, speculation=speculation, assumptions=assumed)
+    layout |= {"role": asked.role or "all", "speculation": speculation, "assumptions": assumed}
+    part = Part(chip, engine, weights, activations, kv, **settings, **layout)
     check_layout(model, part)
     return part
 
 
-def check_asked(asked: Asked) -> None:
-    """Raise InputError naming the flag when a value is wrong on any chip: out of the range that a deployment file allows, or unknown."""
-    for name, value in ((name, value) for name, value in vars(asked).items() if value is not None):
-        try:
-            schema.check({"part": [{name: value}]}, "deployment", "")
-        except InputError as error:
-            raise InputError(f"--{name.replace('_', '-')}", "", error.problem, error.remedy) from None
-        if name in ("weights", "activations", "kv"):
-            precision(value, f"--{name}")
-    if asked.speculate is not None:
-        Speculation.parse(asked.speculate)
-
-
-def _refuse_unfit_engine(engine: Engine, chip: Chip) -> None:
+def _refuse_unfit_engine(engine: Engine, chip: Chip, asked: Asked) -> None:
     if not engine.runs(chip.family):
         families = ", ".join(engine.runs_on)
         raise InputError("--engine", engine.name, f"does not run on {chip.name} (family {chip.family})", f"It runs on: {families}")
+    if asked.role in ("prefill", "decode") and not engine.has("disaggregation"):
+        remedy = "Use an engine with the feature disaggregation, or parts of role all"
+        raise InputError("--disaggregate", engine.name, "cannot serve prefill and decode apart", remedy)
 
 
 def _speculation(engine: Engine, asked: Asked) -> Speculation | None:
@@ -248,11 +147,19 @@ def _sixteen_bit(chip: Chip) -> str:
 def _settings(engine: Engine, chip: Chip, asked: Asked) -> tuple[dict[str, Any], list[str]]:
     settings, said = {}, []
     defaults = engine.defaults_on(chip.family)
-    for key in ("max_num_seqs", "token_budget", "block_size", "kv_memory_fraction", "prefix_cache"):
+    for key in _SETTINGS:
         given, default = getattr(asked, key), getattr(defaults, key)
         settings[key] = default.value if given is None else given
-        if given is None:
+        if key == "prefix_cache" and asked.role == "decode":
+            settings[key] = False  # it computes no prompts
+        elif given is None:
             said.append(f"{key} {default.value}: default of {engine.name} {engine.version} ({default.source or 'no source'})")
+    settings["batching"] = asked.batching or defaults.prefill.value
+    settings["look_interval"] = asked.look_interval or defaults.recv_interval.value
+    rest = {key: getattr(asked, key) for key in ("prefill_wait", "host_memory", "host_bandwidth")}
+    settings |= {key: value for key, value in rest.items() if value is not None}
+    if asked.host_memory and not settings["prefix_cache"]:
+        raise InputError("--host-memory", "", "keeps prefix blocks, and the part has no prefix cache", "Leave it out, or turn the cache on")
     return settings, said
 
 
@@ -303,8 +210,3 @@ def _check_ffn(group: LayerGroup, part: Part) -> None:
     _divides("--tp", part.tp // part.ep, "the expert width", group.ffn.width)
     if group.ffn.shared_width:
         _divides("--tp", part.tp, "the shared expert width", group.ffn.shared_width)
-
-
-def flags(asked: Mapping[str, Any]) -> Asked:
-    """The deployment flags of the command line, by name, as Asked."""
-    return Asked(**{field.name: asked.get(field.name) for field in fields(Asked)})
