@@ -74,6 +74,54 @@ def test_predict_gives_a_step(model: assay.Model, chip: assay.Chip) -> None:
     json.dumps(short.to_dict(), allow_nan=False)
 
 
+def test_predict_takes_any_step(model: assay.Model, chip: assay.Chip) -> None:
+    """More tokens than the scheduler would put into a step, drafts counted; on ranks those of the busiest."""
+    wide = assay.predict(model, assay.Deployment.of(chip, speculate="3:0.7"), prefill=8100, decode=64, context=500)
+    assert wide.deployment["token_budget"] == 8100 + 64 * 4
+    mixture = assay.Model.load("deepseek-r1")
+    ranks = assay.Deployment.of(assay.Chip.load("h200-sxm"), tp=8, dp=8, ep=8, speculate="1:0.7", token_budget=512, max_num_seqs=32)
+    step = assay.predict(mixture, ranks, prefill=600, decode=300, context=100)
+    assert step.deployment["token_budget"] == 600 + 38 * 2
+    assert step.deployment["max_num_seqs"] == 39
+    assert step.step.latency > 0
+
+
+def test_predict_is_of_one_part(model: assay.Model, chip: assay.Chip) -> None:
+    """A step is of one replica: several parts are refused."""
+    with pytest.raises(assay.InputError, match="2 parts"):
+        assay.predict(model, assay.Deployment.disaggregated(chip, 1, 1), decode=1, context=1)
+
+
+def test_prefill_and_decode_apart(model: assay.Model, chip: assay.Chip) -> None:
+    """As many chips as both sides have; decodes are never held up by prompts."""
+    workload = assay.Workload.draw(2000, 50, requests=60, rate=8.0, seed=1)
+    small = {"tp": 1, "engine": "vllm", "token_budget": 512, "max_num_seqs": 64}
+    apart = assay.simulate(model, assay.Deployment.disaggregated(chip, 1, 2, **small), workload)
+    together = assay.simulate(model, assay.Deployment.of(chip, replicas=3, **small), workload)
+    assert apart.completed == together.completed == 60
+    assert apart.chips == together.chips == 3
+    assert [part["role"] for part in apart.deployment["parts"]] == ["prefill", "decode"]
+    assert apart.latencies["itl"].values["p999"] < together.latencies["itl"].values["p999"]
+    json.dumps(apart.to_dict(), allow_nan=False)
+
+
+def test_unlike_chips_serve_together(model: assay.Model, chip: assay.Chip, workload: assay.Workload) -> None:
+    """Parts of role all are a mixed fleet: every request is served by one or the other."""
+    small = assay.Asked(tp=1, engine="vllm", token_budget=512, max_num_seqs=64)
+    run = assay.simulate(model, assay.Deployment(((chip, small), (assay.Chip.load("mi300x"), small))), workload)
+    assert (run.completed, run.chips, run.chip) == (60, 2, "h100-sxm + mi300x")
+
+
+def test_both_simulators_serve_a_deployment_in_parts(model: assay.Model, chip: assay.Chip) -> None:
+    """The reference and the compiled one say the same of prefill and decode apart, with speculation."""
+    workload = assay.Workload.draw(300, 30, requests=20, rate=4.0, seed=1)
+    small = {"tp": 1, "token_budget": 256, "max_num_seqs": 16, "speculate": "3:0.7"}
+    deployment = assay.Deployment.disaggregated(chip, 1, 2, **small)
+    first, second = (assay.simulate(model, deployment, workload, reference=reference) for reference in (False, True))
+    for metric, found in first.latencies.items():
+        assert found.values["mean"] == pytest.approx(second.latencies[metric].values["mean"], rel=1e-9)
+
+
 def test_simulate_gives_a_run(ran: Run) -> None:
     """A run is frozen, says in a line what it found, and has a row per request."""
     assert is_frozen(ran)

@@ -4,17 +4,21 @@ Pollaczek and Khinchine: the mean wait of M/G/1 is W = rate E[S^2] / (2 (1 - rho
 """
 
 import math
+from collections import deque
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from assay.simulate import Outcome, Policy, run
+from assay.simulate import Fleet, Outcome, Policy, run
+from assay.simulate.policies import LEAST_LOADED, POWER_OF_TWO, ROUND_ROBIN
 from assay.steptime import StepTime
 from assay.workloads import Workload
 
 STEP = 0.25  # seconds
+ONE_TOKEN = StepTime.constant(STEP, most=1)
+SEAT = Policy(1, 1, 1, 1e9, ((0, 1.0),))
 WARM_UP = 500  # requests
 ERRORS = 4.0  # standard errors that a mean may lie off
 
@@ -30,7 +34,7 @@ def poisson(rate: float, count: int, seed: int, output: NDArray[np.int64] | int 
 
 def one_at_a_time(workload: Workload) -> Outcome:
     """A single server: each step gives one token of one request."""
-    return run(workload, StepTime.constant(STEP, most=1), Policy(1, 1, 1, 1e9, ((0, 1.0),)))
+    return run(workload, Fleet.of(ONE_TOKEN, SEAT))
 
 
 def assert_mean(values: Floats, expected: float) -> None:
@@ -64,7 +68,7 @@ def test_a_prompt_in_chunks_is_a_service_of_so_many_steps() -> None:
     chunks = np.random.default_rng(4).choice([1, 5], count)
     rate = load / (3 * STEP)
     workload = replace(poisson(rate, count, seed=5), input=chunks * budget - 3)
-    outcome = run(workload, StepTime.constant(STEP, most=budget), Policy(budget, 1, 1, 1e9, ((0, 1.0),)))
+    outcome = run(workload, Fleet.of(StepTime.constant(STEP, most=budget), replace(SEAT, token_budget=budget)))
     assert_mean(outcome.first_token - outcome.arrival - chunks * STEP, rate * 13 * STEP**2 / (2 * (1 - load)))
 
 
@@ -73,14 +77,14 @@ def test_a_pipeline_is_a_server_at_its_interval() -> None:
     count, load, depth = 15_000, 0.6, 4
     stage, whole = StepTime.constant(STEP, most=64), StepTime.constant(depth * STEP, most=64)
     times = replace(stage, latency=whole.latency, depth=depth)
-    outcome = run(poisson(load / STEP, count, seed=6), times, Policy(1, 10 * depth, 1, 1e9, ((0, 1.0),)))
+    outcome = run(poisson(load / STEP, count, seed=6), Fleet.of(times, replace(SEAT, max_num_seqs=10 * depth)))
     assert_mean(outcome.first_token - outcome.arrival - depth * STEP, load * STEP / (2 * (1 - load)))
 
 
 def test_two_replicas_halve_the_arrivals_but_not_their_spread() -> None:
     """Round robin makes gaps Erlang-2: Lindley's recursion on every other arrival gives each wait exactly."""
     workload = poisson(1.5 / STEP, 4_000, seed=7)
-    outcome = run(workload, StepTime.constant(STEP, most=1), Policy(1, 1, 1, 1e9, ((0, 1.0),)), replicas=2)
+    outcome = run(workload, Fleet.of(ONE_TOKEN, SEAT, replicas=2))
     waits = outcome.first_token - workload.arrival - STEP
     for part in range(2):
         wait = 0.0
@@ -103,7 +107,7 @@ def requests() -> Workload:
 @pytest.fixture(scope="module")
 def batched(requests: Workload) -> Outcome:
     """A batch that grows and shrinks, in which nobody waits for more than a step."""
-    return run(requests, BATCHING, ROOMY)
+    return run(requests, Fleet.of(BATCHING, ROOMY))
 
 
 def time_average(outcome: Outcome) -> float:
@@ -139,6 +143,107 @@ def test_poisson_arrivals_see_time_averages(batched: Outcome) -> None:
 def test_a_closed_loop_serves_users_over_residence(requests: Workload) -> None:
     """The interactive law without thinking: throughput x mean time in the system = users, but for the last requests."""
     users = 16
-    outcome = run(requests.closed(users), BATCHING, ROOMY)
+    outcome = run(requests.closed(users), Fleet.of(BATCHING, ROOMY))
     throughput = requests.requests / outcome.duration
     assert throughput * float((outcome.finish - outcome.arrival).mean()) == pytest.approx(users, rel=0.01)
+
+
+# Processor sharing: all that decode share the steps, whose time is proportional to how many they are
+
+SHARE = 2.0**-8  # seconds a token
+SHARING = StepTime.linear(0.0, SHARE, most=512)
+CROWD = Policy(512, 512, 1, 1e9, ((0, 1.0),))
+
+
+def drawn(values: list[int], chances: list[float], count: int, seed: int) -> NDArray[np.int64]:
+    """Sizes in tokens from a distribution of few values."""
+    return np.random.default_rng(seed).choice(np.array(values), count, p=chances)
+
+
+@pytest.mark.parametrize(("values", "chances"), [([200], [1.0]), ([100, 1100], [0.9, 0.1])], ids=["equal", "unequal"])
+@pytest.mark.parametrize("load", [0.5, 0.7])
+def test_decoding_shares_the_processor(values: list[int], chances: list[float], load: float) -> None:
+    """M/G/1-PS: a request that alone takes s stays s / (1 - rho) in the mean, whatever the sizes of the others. The mean is 200 tokens."""
+    count = 200_000
+    sizes = drawn(values, chances, count, seed=11)
+    outcome = run(poisson(load / (200 * SHARE), count, 12, sizes), Fleet.of(SHARING, CROWD))
+    slowdown = (outcome.finish - outcome.arrival) / (sizes * SHARE)
+    for size in values:
+        assert_mean(slowdown[sizes == size], 1 / (1 - load))
+
+
+@pytest.mark.parametrize(("values", "chances"), [([1, 21], [0.9, 0.1]), ([2, 4], [0.5, 0.5]), ([1, 2, 60], [0.5, 0.49, 0.01])])
+def test_random_sizes_one_at_a_time_wait_as_m_g_1(values: list[int], chances: list[float]) -> None:
+    """Pollaczek and Khinchine, from the first two moments of the sizes alone."""
+    count, load = 60_000, 0.5
+    mean, square = (float(np.array(chances) @ np.array(values, dtype=float) ** power) for power in (1, 2))
+    rate = load / (mean * STEP)
+    outcome = one_at_a_time(poisson(rate, count, 13, drawn(values, chances, count, seed=14)))
+    assert_mean(outcome.first_token - outcome.arrival - STEP, rate * square * STEP**2 / (2 * (1 - load)))
+
+
+# Many servers
+
+SERVERS, CROWDED = 8, 0.9
+
+
+@pytest.fixture(scope="module")
+def memoryless() -> Workload:
+    """Geometric sizes of 20 tokens in the mean, for eight servers that are busy nine tenths of the time."""
+    count = 60_000
+    return poisson(CROWDED * SERVERS / (20 * STEP), count, 15, np.random.default_rng(16).geometric(1 / 20, count))
+
+
+def waits(workload: Workload, routing: int) -> Floats:
+    """Seconds from arrival to the first step, with one seat at each replica."""
+    outcome = run(workload, Fleet.of(ONE_TOKEN, SEAT, SERVERS, routing))
+    return outcome.first_token - workload.arrival - STEP
+
+
+def shortest_queue(workload: Workload) -> Floats:
+    """The same from a queue with nothing but arrivals and services: each joins the queue with the fewest in it."""
+    free, ends = [0.0] * SERVERS, [deque[float]() for _ in range(SERVERS)]
+    found = []
+    for moment, service in zip(workload.arrival.tolist(), (workload.output * STEP).tolist(), strict=True):
+        for queue in ends:
+            while queue and queue[0] <= moment:
+                queue.popleft()
+        chosen = min(range(SERVERS), key=lambda server: len(ends[server]))
+        start = max(moment, free[chosen])
+        free[chosen] = start + service
+        ends[chosen].append(free[chosen])
+        found.append(start - moment)
+    return np.array(found)
+
+
+def erlang_c(servers: int, load: float) -> float:
+    """Mean wait in one queue before all servers, in services: M/M/c."""
+    offered = servers * load
+    terms = [offered**each / math.factorial(each) for each in range(servers)]
+    last = offered**servers / math.factorial(servers) / (1 - load)
+    return last / (sum(terms) + last) / (servers * (1 - load))
+
+
+def test_least_loaded_joins_the_shortest_queue(memoryless: Workload) -> None:
+    """Request by request, as counted by a queue that knows no steps."""
+    few = memoryless.first(10_000)
+    np.testing.assert_allclose(waits(few, LEAST_LOADED), shortest_queue(few), atol=1e-6)
+
+
+def test_who_knows_more_waits_less(memoryless: Workload) -> None:
+    """One common queue, the shortest of all queues, the shorter of two, any in turn: each clearly better than the next."""
+    common = erlang_c(SERVERS, CROWDED) * 20 * STEP
+    means = [waits(memoryless, routing)[WARM_UP:].mean() for routing in (LEAST_LOADED, POWER_OF_TWO, ROUND_ROBIN)]
+    assert common < means[0]
+    assert 1.2 * means[0] < means[1]
+    assert 1.2 * means[1] < means[2]
+
+
+def test_two_draws_wait_no_less_than_in_the_limit_of_many_servers() -> None:
+    """With ever more servers the mean time there, in services, falls to the sum of rho^(2^i - 2) for i from 1 on."""
+    count, servers = 200_000, 32
+    sizes = np.random.default_rng(17).geometric(1 / 20, count)
+    outcome = run(poisson(CROWDED * servers / (20 * STEP), count, 18, sizes), Fleet.of(ONE_TOKEN, SEAT, servers, POWER_OF_TWO))
+    limit = sum(CROWDED ** (2**power - 2) for power in range(1, 12))
+    stay = float((outcome.finish - outcome.arrival)[count // 10 :].mean()) / (20 * STEP)
+    assert limit < stay < 1.2 * limit

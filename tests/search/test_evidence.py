@@ -10,7 +10,7 @@ from assay.chips import Chip, Power
 from assay.deployments import Asked, resolve
 from assay.engines import Engine
 from assay.models import Model
-from assay.search.evidence import bands, evidence_of
+from assay.search.evidence import bands, evidence_of, weakest
 
 CHIPS = sorted(names("chips"))
 
@@ -52,3 +52,17 @@ def test_bands_hold_the_prediction(name: str) -> None:
     assert all(0 < low <= 1 <= high for low, high in found.values())
     low, high = found["output_tokens_per_second"]
     assert found["cost_per_million_tokens"] == found["joules_per_token"] == (1 / high, 1 / low)
+
+
+def test_of_several_parts_the_weakest_counts() -> None:
+    """The reasons of both chips are told, and each band is as wide as the wider."""
+    asked = Asked(tp=8, token_budget=256)
+    parts = [resolve(Model.load("llama-3.1-8b"), Chip.load(name), Engine.load("generic"), asked) for name in ("h100-sxm", "mi300x")]
+    label, widest = weakest(parts)
+    assert label.label == "spec-only"
+    assert all(evidence_of(part.chip).why in label.why for part in parts)
+    for part in parts:
+        for metric, (low, high) in bands(part, evidence_of(part.chip)).items():
+            assert widest[metric][0] <= low
+            assert widest[metric][1] >= high
+    assert weakest(parts[:1]) == (evidence_of(parts[0].chip), bands(parts[0], evidence_of(parts[0].chip)))

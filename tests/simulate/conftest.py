@@ -72,7 +72,7 @@ def watch(serve: Serve) -> Watch:
         issue = Replica._issue
 
         def note(replica: Replica, now: float, batch: int, plans: list[Plan]) -> None:
-            steps.append(tuple(([each.row for each in plan.decodes], {each.row: chunk for each, chunk in plan.chunks}) for plan in plans))
+            steps.append(tuple(([each.row for each in plan.decodes], {each.sequence.row: each.tokens for each in plan.chunks}) for plan in plans))
             issue(replica, now, batch, plans)
 
         with pytest.MonkeyPatch.context() as patch:

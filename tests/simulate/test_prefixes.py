@@ -42,10 +42,21 @@ def test_prompts_share_as_far_as_they_begin_alike(schedule: Schedule, asked: Ask
 
 
 def test_blocks_are_shared_from_the_step_that_computes_them(schedule: Schedule, asked: Asked) -> None:
-    """Of two prompts in one step both are computed; in the next step the first blocks are there."""
+    """Of equal prompts in one step the second finds what the first computes in it, as the third does later."""
     ids = [shared(32)] * 3
-    _, outcome = schedule(asked((32, 1), (32, 1), (32, 1), at=(0.0, 0.0, 0.5), ids=ids, block=8), CACHING)
-    assert outcome.prefix_hit.tolist() == [0, 0, 24]
+    steps, outcome = schedule(asked((32, 1), (32, 1), (32, 1), at=(0.0, 0.0, 0.5), ids=ids, block=8), CACHING)
+    assert outcome.prefix_hit.tolist() == [0, 24, 24]
+    assert steps == [([], {0: 32, 1: 8}), ([], {2: 8})]
+
+
+def test_a_chunk_shares_its_whole_blocks(schedule: Schedule, asked: Asked) -> None:
+    """After the first 20 tokens of a prompt two blocks of eight are there; of the second chunk the rest of the budget is left."""
+    workload = asked((33, 1), (33, 1), at=(0.0, 0.5), ids=[shared(33)] * 2, block=8)
+    steps, outcome = schedule(workload, replace(CACHING, token_budget=20))
+    assert steps == [([], {0: 20}), ([], {0: 13, 1: 1})]
+    assert outcome.prefix_hit.tolist() == [0, 32]
+    steps, outcome = schedule(replace(workload, arrival=workload.arrival * 0), replace(CACHING, token_budget=40))
+    assert steps == [([], {0: 33, 1: 1})]
 
 
 def test_a_block_of_two_running_requests_is_held_once(schedule: Schedule, asked: Asked) -> None:
@@ -56,10 +67,10 @@ def test_a_block_of_two_running_requests_is_held_once(schedule: Schedule, asked:
     assert schedule(workload, replace(CACHING, prefix_cache=False))[1].kv_peak == (34 + 33) / 1000
 
 
-def test_equal_prompts_of_one_step_end_with_one_copy(schedule: Schedule, asked: Asked) -> None:
-    """While the step runs both take room; then the copy of the whole blocks is freed."""
+def test_a_block_that_was_computed_twice_is_kept_once(schedule: Schedule, asked: Asked) -> None:
+    """The last block of a prompt is computed in any case: until then the second has eight tokens of its own, and then none."""
     _, outcome = schedule(asked((32, 4), (32, 4), ids=[shared(32)] * 2, block=8), CACHING)
-    assert outcome.kv_peak == 64 / 1000
+    assert outcome.kv_peak == (32 + 8) / 1000
 
 
 def test_the_prefix_used_least_recently_makes_room(schedule: Schedule, asked: Asked) -> None:

@@ -175,7 +175,7 @@ def test_who_fits_alone_is_never_preempted_alone(asked: Asked, serve: Serve, win
 
 def test_one_seed_one_run(serve: Serve) -> None:
     """The same seed gives the same times, another seed others."""
-    workload = Workload.draw(20, 50, requests=40, rate=1.0)
+    workload = Workload.draw(20, 50, requests=40).closed(4)
     fleet = speculative(StepTime.constant(0.25, most=100), 4, 0.6)
     first, again, other = (serve(workload, fleet, seed=seed).finish.tolist() for seed in (1, 1, 2))
     assert first == again

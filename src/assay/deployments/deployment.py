@@ -1,7 +1,7 @@
 """The parts that serve one model together, and what joins them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +36,21 @@ class Deployment:
     """The parts that serve one model together: a chip and what is asked of it, each; and the router before them.
 
     Parts of role all are one fleet of like or unlike replicas; else some compute prompts (prefill) and the others what comes after.
-    Raises InputError naming the place when the parts do not go together.
+    Raises InputError naming `file`, where it was said, and the field when the parts do not go together.
     """
 
     parts: tuple[Asking, ...]
     router: Router = Router()
+    file: object = field(default="deployment", compare=False)
 
     def __post_init__(self) -> None:
         """Check that the parts go together."""
-        _check_together(self.parts, self.router, "deployment")
+        if not self.parts:
+            raise InputError(self.file, "part", "is empty", "Give at least one [[part]]")
+        asked = [said for _, said in self.parts]
+        _check_roles(asked, self.file)
+        _check_speculation(asked, self.file)
+        _check_router(self.router, asked, self.file)
 
     @classmethod
     def of(cls, chip: Chip, **asked: Any) -> "Deployment":
@@ -71,15 +77,13 @@ class Deployment:
         document = schema.read(path, "deployment")
         parts = tuple(_read_part(dict(row), path, f"part[{i}]", chip) for i, row in enumerate(document.pop("part")))
         outages = tuple((float(row["time"]), row["replica"], row["up"]) for row in document.pop("outage", ()))
-        router = Router(**document, outages=outages)
-        _check_together(parts, router, path)
-        return cls(parts, router)
+        return cls(parts, Router(**document, outages=outages), path)
 
     @property
     def one(self) -> Asking:
         """Its only part; InputError when there are several."""
         if len(self.parts) > 1:
-            raise InputError("--deployment", "part", f"{len(self.parts)} parts", "Give one [[part]]: a step is of one replica")
+            raise InputError(self.file, "part", f"{len(self.parts)} parts", "Give one [[part]]: a step is of one replica")
         return self.parts[0]
 
 
@@ -93,21 +97,11 @@ def _read_part(row: dict[str, Any], path: Path, place: str, chip: str | None) ->
     try:
         check_asked(asked)
     except InputError as error:
-        flags = {f"--{field.name.replace('_', '-')}": field.name for field in fields(Asked)}
+        flags = {f"--{each.name.replace('_', '-')}": each.name for each in fields(Asked)}
         if error.file not in flags:
             raise
         raise InputError(path, f"{place}.{flags[error.file]}", error.problem, error.remedy) from None
     return Chip.load(named or chip or ""), asked
-
-
-def _check_together(parts: Sequence[Asking], router: Router, file: object) -> None:
-    """Raise InputError naming `file` and the field where parts and router are at odds."""
-    if not parts:
-        raise InputError(file, "part", "is empty", "Give at least one [[part]]")
-    asked = [said for _, said in parts]
-    _check_roles(asked, file)
-    _check_speculation(asked, file)
-    _check_router(router, asked, file)
 
 
 def _check_roles(asked: Sequence[Asked], file: object) -> None:

@@ -12,8 +12,7 @@ from assay.simulate.program import program
 from assay.simulate.records import GAP_BINS, Integers, Outcome
 from assay.simulate.speculation import decode_steps
 from assay.simulate.tally import Tally
-from assay.steptime import DECODE as DECODES
-from assay.steptime import MIXED, Curve, StepTime
+from assay.steptime import Curve, StepTime
 from assay.workloads import Workload
 
 Records = NDArray[np.void]  # tables of the dtypes in `layout`
@@ -47,8 +46,9 @@ def _laid_out(workload: Workload, fleet: Fleet, seed: int) -> Tables:
     _lay_rows(tables, workload, fleet, seed)
     _lay_pools(tables, fleet, workload.prefix_block)
     _lay_machines(tables, fleet)
-    _lay_blocks(tables, fleet)
+    _lay_blocks(tables)
     _lay_slots(tables, workload, fleet)
+    _lay_lists(tables)
     _lay_heap(tables, workload)
     _lay_outages(tables, fleet)
     _lay_targets(tables)
@@ -72,10 +72,10 @@ def _lay_rows(tables: Tables, workload: Workload, fleet: Fleet, seed: int) -> No
     rows["input"], rows["output"] = workload.input, workload.output
     rows["steps"], rows["rate"] = decode_steps(workload.output, fleet.width, fleet.acceptance, seed)
     rows["first_token"] = rows["finish"] = np.nan
-    rows["source"] = rows["next"] = NONE
+    rows["source"] = NONE
     rows["following"] = workload.following() if workload.session.size else NONE
-    if workload.session.size:
-        rows["turn"] = ~workload.opens
+    opening = np.flatnonzero(workload.opens) if workload.session.size else np.arange(workload.requests)
+    tables["openings"] = opening.astype(np.int32).view(TABLES["openings"])
     if workload.think.size:
         rows["think"] = workload.think
     if workload.priority.size:
@@ -101,16 +101,14 @@ def _dense(ids: Integers) -> Integers:
 def _start_arrivals(workload: Workload, tables: Tables) -> None:
     """In a closed loop each user sends the first request in turn; in an open loop rows are read in order, later turns left out."""
     rows, run = tables["rows"], tables["fleet"]
-    opening = np.flatnonzero(rows["turn"] == 0) if workload.session.size else np.arange(len(rows))
-    run["next"] = opening[0]
+    run["openings"] = len(tables["openings"])
     if not workload.concurrency:
         return
-    first = opening[: workload.concurrency]
+    first = tables["openings"]["row"][: workload.concurrency]
     rows["sent"][first] = np.arange(len(first)) * (workload.ramp / workload.concurrency)
     arrivals = tables["heap"][: len(first)]
     arrivals["moment"], arrivals["order"], arrivals["what"] = rows["sent"][first] + run["delay"], first, first
-    run["arrivals"], run["next"] = len(first), len(rows)
-    run["later"] = opening[len(first)] if len(first) < len(opening) else len(rows)
+    run["arrivals"] = run["next"] = len(first)
 
 
 # Machines.
@@ -119,20 +117,23 @@ def _start_arrivals(workload: Workload, tables: Tables) -> None:
 def _lay_pools(tables: Tables, fleet: Fleet, prefix_block: int) -> None:
     """Pools, and the tables of all of them one after the other: reaches, sizes of steps, samples."""
     tables["pools"] = pools = np.zeros(len(fleet.pools), TABLES["pools"])
-    parts: dict[str, list[Records]] = {"reaches": [], "sizes": [], "samples": []}
+    parts: dict[str, list[Records]] = {"reaches": [], "slopes": [], "sizes": [], "samples": []}
     for row, pool in zip(pools, fleet.pools, strict=True):
         _limits(row, pool, prefix_block)
         made = {
             "reaches": ("reaches", _reaches(pool)),
+            "slopes": ("slopes", _slopes(pool)),
             "sizes": ("sizes", _sizes(pool.times, "tokens")),
             "joint": ("sizes", _sizes(pool.times, "joint")),
             "samples": ("samples", _samples(pool.times, "sampled")),
             "draft": ("samples", _samples(pool.times, "draft")),
         }
         for name, (table, part) in made.items():
-            row[f"{name}_at"] = sum(map(len, parts[table]))
+            each = 1 if name == "reaches" else len(CURVES)
+            if name != "slopes":
+                row[f"{name}_at"] = sum(map(len, parts[table])) // each
             if name in ("reaches", "joint", "draft"):
-                row[name] = len(part)
+                row[name] = len(part) // each
             parts[table].append(part)
     tables.update({name: np.concatenate(part) for name, part in parts.items()})
 
@@ -149,37 +150,47 @@ def _limits(row: Records, pool: Pool, prefix_block: int) -> None:
     row["host_blocks"] = policy.host_capacity // block if row["caches"] else 0
 
 
+def _windows(pool: Pool) -> list[int]:
+    """Reaches of steps and of the cache, ascending, the unbounded one last."""
+    return sorted({reach or FOREVER for reach in (*pool.times.reaches, *(reach for reach, _ in pool.policy.kv_bytes))})
+
+
 def _reaches(pool: Pool) -> Records:
-    """By window, ascending, the unbounded one last: slopes of steps, and bytes of cache."""
-    times, kept = pool.times, pool.policy.kv_bytes
-    windows = sorted({reach or FOREVER for reach in (*times.reaches, *(reach for reach, _ in kept))})
+    windows = _windows(pool)
     table = np.zeros(len(windows), TABLES["reaches"])
     table["window"] = windows
-    for reach, each in kept:
+    for reach, each in pool.policy.kv_bytes:
         table["bytes"][windows.index(reach or FOREVER)] += each
-    places = [windows.index(reach or FOREVER) for reach in times.reaches]
-    for name in CURVES:
-        curve: Curve = getattr(times, name)
-        table[f"{name}_decode"][places] = curve.decode.sum(axis=1)
-        for line, suffix in zip(range(curve.prefill.shape[1]), ("", "2") if name != "joules" else ("",), strict=False):
-            table[f"{name}_pairs{suffix}"][places], table[f"{name}_reread{suffix}"][places] = curve.prefill[:, line].T
     return table
+
+
+def _slopes(pool: Pool) -> Records:
+    """By reach and curve."""
+    windows = _windows(pool)
+    table = np.zeros((len(windows), len(CURVES)), TABLES["slopes"])
+    places = [windows.index(reach or FOREVER) for reach in pool.times.reaches]
+    for at, name in enumerate(CURVES):
+        curve: Curve = getattr(pool.times, name)
+        table["decode"][places, at] = curve.decode.sum(axis=1)
+        for line, suffix in zip(range(curve.prefill.shape[1]), ("", "2"), strict=False):
+            table[f"pairs{suffix}"][places, at], table[f"reread{suffix}"][places, at] = curve.prefill[:, line].T
+    return table.ravel()
 
 
 def _sizes(times: StepTime, column: str) -> Records:
-    """By tokens of a rank, or of all ranks (joint)."""
-    table = np.zeros(getattr(times.interval, column).shape[2], TABLES["sizes"])
-    for name in CURVES:
-        table[f"{name}_decode"], table[f"{name}_mixed"] = getattr(getattr(times, name), column).sum(axis=1)
-    return table
+    """By tokens of a rank, or of all ranks (joint), and curve."""
+    table = np.zeros((getattr(times.interval, column).shape[2], len(CURVES)), TABLES["sizes"])
+    for at, name in enumerate(CURVES):
+        table["decode"][:, at], table["mixed"][:, at] = getattr(getattr(times, name), column).sum(axis=1)
+    return table.ravel()
 
 
 def _samples(times: StepTime, column: str) -> Records:
-    """By samples, or by sequences that draft."""
-    table = np.zeros(getattr(times.interval, column).shape[1], TABLES["samples"])
-    for name in CURVES:
-        table[name] = getattr(getattr(times, name), column).sum(axis=0)
-    return table
+    """By samples, or by sequences that draft, and curve."""
+    table = np.zeros((getattr(times.interval, column).shape[1], len(CURVES)), TABLES["samples"])
+    for at, name in enumerate(CURVES):
+        table["each"][:, at] = getattr(getattr(times, name), column).sum(axis=0)
+    return table.ravel()
 
 
 def _lay_machines(tables: Tables, fleet: Fleet) -> None:
@@ -188,26 +199,23 @@ def _lay_machines(tables: Tables, fleet: Fleet) -> None:
     pool = np.repeat(np.arange(len(pools)), [each.replicas for each in fleet.pools])
     tables["replicas"] = replicas = np.zeros(len(pool), TABLES["replicas"])
     ranks_of, depth_of = pools["ranks"][pool], pools["depth"][pool]
-    replicas["pool"], replicas["up"], replicas["idle"], replicas["unseen"] = pool, 1, depth_of, pools["look_interval"][pool]
+    replicas["pool"], replicas["up"], replicas["unseen"] = pool, 1, pools["look_interval"][pool]
     replicas["first_rank"], replicas["first_batch"] = _starts(ranks_of), _starts(depth_of)
     tables["ranks"] = ranks = np.zeros(int(ranks_of.sum()), TABLES["ranks"])
     ranks["replica"] = np.repeat(np.arange(len(replicas)), ranks_of)
     ranks["pool"], depths = pool[ranks["replica"]], depth_of[ranks["replica"]]
-    ranks["first_unit"], ranks["ring"], ranks["forming"] = _starts(depths), 2 * np.arange(len(ranks)), 1
+    ranks["first_unit"], ranks["forming"] = _starts(depths), 1
     tables["batches"] = batches = np.zeros(int(depth_of.sum()), TABLES["batches"])
     batches["moment"] = np.inf
     batches["room"] = np.repeat(2 * pools["max_num_seqs"][pool] * ranks_of + 64, depth_of)
     batches["stack_at"] = _starts(batches["room"])
-    units, width, size, deepest = int(depths.sum()), int(pools["reaches"].max()), int(pools["block_size"].max()), int(pools["depth"].max())
+    units, width, size = int(depths.sum()), int(pools["reaches"].max()), int(pools["block_size"].max())
     tables["units"], tables["sums"] = np.zeros(units, TABLES["units"]), np.zeros(units * width, TABLES["sums"])
     tables["residues"] = np.zeros(units * width * size, TABLES["residues"])
     tables["peaks"] = np.zeros(int(batches["room"].sum()), TABLES["peaks"])
-    tables["order"] = np.tile(np.arange(deepest, dtype=np.int32), 2 * len(replicas)).view(TABLES["order"])
-    tables["chunks"] = np.zeros(int(pools["max_num_seqs"].max()) + 1, TABLES["chunks"])
-    run["reaches"], run["block_sizes"], run["depths"] = width, size, deepest
+    run["reaches"], run["block_sizes"] = width, size
     run["leaves"] = 1 << (len(replicas) - 1).bit_length()
     tables["tree"] = np.full(2 * int(run["leaves"][0]), np.inf).view(TABLES["tree"])
-    _lay_lists(tables)
 
 
 def _starts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -216,32 +224,51 @@ def _starts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _lay_lists(tables: Tables) -> None:
-    """Lists of slots and rows, all empty: by rank and class those that run, then those that wait; by rank; by micro-batch of a rank."""
-    run, ranks, units = tables["fleet"], len(tables["ranks"]), len(tables["units"])
-    queues = ranks * int(run["classes"][0])
-    place = queues
-    for name, count in (("waits_at", queues), ("inboxes_at", ranks), ("prompts_at", ranks), ("ready_at", ranks), ("handed_at", ranks),
-                        ("fresh_at", units), ("ending_at", units), ("hold", 1), ("again", 1)):
-        run[name] = place
+    """Lists, and the links of their members; of blocks and slots all are free, of micro-batches all are idle.
+
+    By rank and class those that run, then those that wait; by rank, by micro-batch of a rank, by replica; one for all.
+    """
+    run, ranks, units, replicas = tables["fleet"], len(tables["ranks"]), len(tables["units"]), tables["replicas"]
+    queues, place = ranks * int(run["classes"][0]), 0
+    by_rank = ("inboxes_at", "prompts_at", "ready_at", "handed_at", "idle_at", "hosted_at")
+    counts = {"": queues, "waits_at": queues, **dict.fromkeys(by_rank, ranks), "fresh_at": units, "ending_at": units}
+    for name, count in {**counts, "turns_at": 2 * len(replicas), "hold": 1, "again": 1, "free_slots": 1, "free_blocks": 1}.items():
+        if name:
+            run[name] = place
         place += count
-    tables["lists"] = np.full(2 * place, NONE, np.int32).view(TABLES["lists"])
+    slots, blocks, batches = len(tables["slots"]), len(tables["blocks"]), len(tables["batches"])
+    run["state_links"], run["block_links"], run["row_links"] = slots, 2 * slots, 2 * slots + blocks
+    run["batch_links"] = 2 * slots + blocks + len(tables["rows"])
+    tables["lists"] = lists = np.full(2 * place, NONE, np.int32).view(TABLES["lists"])
+    tables["links"] = links = np.zeros(int(run["batch_links"][0]) + batches, TABLES["links"])
+    _filled(lists, int(run["free_slots"][0]), links[slots:][:slots], 0)
+    _filled(lists, int(run["free_blocks"][0]), links[2 * slots :][:blocks], 0)
+    ends = np.append(replicas["first_batch"][1:], batches)
+    for replica, (first, end) in enumerate(zip(replicas["first_batch"], ends, strict=True)):
+        _filled(lists, int(run["turns_at"][0]) + 2 * replica, links[run["batch_links"][0] :][first:end], first)
 
 
-def _lay_blocks(tables: Tables, fleet: Fleet) -> None:
-    """Prefix blocks, none in use: first the two rings of each rank, without members, then the free ones, linked."""
+def _filled(lists: Records, which: int, links: Records, first: int) -> None:
+    """Put the items from `first` on, as many as there are links, into a list in order."""
+    if len(links):
+        items = np.arange(first, first + len(links))
+        links["before"][1:], links["after"][:-1] = items[:-1], items[1:]
+        links["before"][0] = links["after"][-1] = NONE
+        lists["head"][which], lists["tail"][which] = items[0], items[-1]
+
+
+def _lay_blocks(tables: Tables) -> None:
+    """Prefix blocks, none in use."""
     pools, ranks, distinct = tables["pools"], tables["ranks"], len(tables["where"])
     each = np.zeros(len(pools))
     held = pools["caches"] > 0
     each[held] = np.minimum(pools["kv_capacity"][held] // pools["block_bytes"][held] + pools["host_blocks"][held] + 2, distinct)
-    tables["blocks"] = blocks = np.zeros(2 * len(ranks) + int(each[ranks["pool"]].sum()) + 1, TABLES["blocks"])
-    places = np.arange(len(blocks), dtype=np.int32)
-    blocks["before"] = blocks["after"] = places
-    blocks["chain"], blocks["users"] = places + 1, FREE
-    tables["fleet"]["blocks"] = 2 * len(ranks)
+    tables["blocks"] = blocks = np.zeros(int(each[ranks["pool"]].sum()) + 1, TABLES["blocks"])
+    blocks["users"] = FREE
 
 
 def _lay_slots(tables: Tables, workload: Workload, fleet: Fleet) -> None:
-    """Room for all that can run, and for what prefill ranks hold for others; free ones are linked."""
+    """Room for all that can run, and for what prefill ranks hold for others."""
     tables["fleet"]["hands_over"] = hands_over = any(pool.role == DECODE for pool in fleet.pools)
     count = 1
     for pool in fleet.pools:
@@ -249,21 +276,19 @@ def _lay_slots(tables: Tables, workload: Workload, fleet: Fleet) -> None:
         if hands_over and pool.policy.footprint(1) > 0:
             seats += int(min(pool.policy.kv_capacity // pool.policy.footprint(1), workload.requests))
         count += pool.replicas * pool.times.ranks * seats
-    count = min(count, 2 * workload.requests + 1)
-    tables["slots"] = np.zeros(count, TABLES["slots"])
-    tables["links"] = links = np.zeros(2 * count, TABLES["links"])
-    links["after"][:count] = np.arange(1, count + 1)
+    tables["slots"] = np.zeros(min(count, 2 * workload.requests + 1), TABLES["slots"])
 
 
 def _lay_heap(tables: Tables, workload: Workload) -> None:
     """One array for all heaps: requests that were sent, caches on their way, and the sequences of each micro-batch of a rank."""
     pool = tables["pools"][tables["ranks"]["pool"]]
-    sent = min(workload.requests, max(workload.concurrency, int(workload.opens.sum()) if workload.session.size else 0))
-    seats = int(pool["max_num_seqs"].sum())
+    spare = 2  # the kernel lays a new entry beyond the last
+    sent = spare + min(workload.requests, max(workload.concurrency, len(tables["openings"]) if workload.session.size else 0))
+    seats = spare + int(pool["max_num_seqs"].sum())
     tables["fleet"]["transfers_at"] = sent
-    each = np.repeat(pool["max_num_seqs"], pool["depth"])
+    each = np.repeat(spare + pool["max_num_seqs"], pool["depth"])
     tables["units"]["heap_at"] = sent + seats + _starts(each)
-    tables["heap"] = np.zeros(sent + seats + int(each.sum()) + 1, TABLES["heap"])
+    tables["heap"] = np.zeros(sent + seats + int(each.sum()), TABLES["heap"])
 
 
 def _lay_outages(tables: Tables, fleet: Fleet) -> None:
@@ -315,14 +340,18 @@ def _outcome(fleet: Fleet, tables: Tables) -> Outcome:
 def _tallies(fleet: Fleet, tables: Tables) -> Iterator[Tally]:
     for pool, row in zip(fleet.pools, tables["pools"], strict=True):
         tally = Tally(pool.times)
-        sizes = tables["sizes"][row["sizes_at"] :][: tally.tokens.shape[1]]
-        tally.tokens[DECODES], tally.tokens[MIXED] = sizes["decodes"], sizes["mixed"]
-        joint = tables["sizes"][row["joint_at"] :][: row["joint"]]
-        tally.joint[DECODES], tally.joint[MIXED] = joint["decodes"], joint["mixed"]
-        steps = tables["samples"]["steps"]
-        tally.sampled[:], tally.draft[:] = steps[row["samples_at"] :][: len(tally.sampled)], steps[row["draft_at"] :][: row["draft"]]
+        tally.tokens[:] = _counted(tables["sizes"], row["sizes_at"], tally.tokens.shape[1])[:, : len(tally.tokens)].T
+        tally.joint[:] = _counted(tables["sizes"], row["joint_at"], row["joint"])[:, : len(tally.joint)].T
+        tally.sampled[:] = _counted(tables["samples"], row["samples_at"], len(tally.sampled))[:, 0]
+        tally.draft[:] = _counted(tables["samples"], row["draft_at"], row["draft"])[:, 0]
         reaches = tables["reaches"][row["reaches_at"] :][: row["reaches"]]
         places = np.searchsorted(reaches["window"], [reach or FOREVER for reach in pool.times.reaches])
         tally.decode[:] = reaches["sum_decode"][places]
         tally.line_seconds[:2] = [row["line"], row["line2"]][: len(tally.line_seconds)]
         yield tally
+
+
+def _counted(table: Records, first: int, count: int) -> Integers:
+    """Steps by size, in the places of curves; shape (count, curves)."""
+    steps: Integers = table["steps"].reshape(-1, len(CURVES))[first : first + count]
+    return steps

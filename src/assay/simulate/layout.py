@@ -1,6 +1,6 @@
 """The arrays that the compiled simulator works on: what a record of each holds.
 
-Requests are rows; running sequences are slots. Lists are a head and a tail in `lists`; their members are linked in `rows` or in `links`.
+Requests are rows; running sequences are slots. Lists are a head and a tail in `lists`; their members are linked in `links`.
 """
 
 import numpy as np
@@ -17,26 +17,29 @@ def _record(small: str, integers: str, reals: str) -> np.dtype[np.void]:
 
 
 TABLES = {
-    # A request: its columns; `steps` after its first token, of `rate` tokens each; its class of priority; its prefix blocks; the next row
-    # of a list, the next turn of its session, whether it is itself a later `turn`; what it saw; while it does not decode, the tokens it
-    # `emitted`, the moment of the last, and the slot that holds its prompt's cache elsewhere (`source`).
+    # A request: its columns; `steps` after its first token, of `rate` tokens each; its class of priority; its prefix blocks; the next turn
+    # of its session; what it saw; while it does not decode, the tokens it `emitted`, the moment of the last, and the slot that holds its
+    # prompt's cache elsewhere (`source`).
     "rows": _record(
-        "input output steps priority blocks next following turn emitted source preemptions prefix_hit", "first_block",
+        "input output steps priority blocks following emitted source preemptions prefix_hit", "first_block",
         "sent think first_token finish largest_gap last rate",
     ),
+    # Rows that are the first turn of a session, or requests of their own.
+    "openings": _record("row", "", ""),
     # Prefix blocks of all rows; the block of each id, or NONE; the rank to which each id went last, or NONE.
     "ids": _record("", "id", ""),
     "where": _record("block", "", ""),
     "home": _record("rank", "", ""),
-    # A prefix block: its id and rank, its users, its neighbours in LRU order, and the next block of the same id on another rank.
-    "blocks": _record("id rank users before after chain", "", ""),
+    # A prefix block: its id and rank, its users, and the next block of the same id on another rank.
+    "blocks": _record("id rank users chain", "", ""),
     # A running sequence, or one handed over: `prompt` tokens of which `computed`; shared blocks, hit tokens; `reserved` bytes for its
     # prompt. Since its micro-batch's clock was `joined` it decodes, from `context` tokens, until `end`; it has outgrown the first `crossed`
     # reaches, and is `fresh` until its first step.
     "slots": _record(
         "row state rank batch unit prompt computed shared hit crossed emitted fresh", "serial joined end", "reserved context rate gap"
     ),
-    # Neighbours of a slot among those that run, then of each in the list of its state.
+    # Neighbours of a slot among those that run, of each in the list of its state; of a block in LRU order, of a row that waits, of a
+    # micro-batch among the idle or the flying ones of its replica.
     "links": _record("before after", "", ""),
     "lists": _record("head tail", "", ""),
     # An entry of a heap, ordered by moment, then order.
@@ -49,25 +52,21 @@ TABLES = {
         "block_size batching caches max_context look_interval prefill_wait host_blocks",
         "kv_capacity host_bandwidth block_bytes spill_after spill line line2",
     ),
-    # A reach of attention or of the cache, ascending: its window (FOREVER: unbounded); bytes of cache per token; by curve the slope of D
-    # and of two lines in P and R; of the run the sum of D.
-    "reaches": _record(
-        "", "window",
-        "bytes sum_decode interval_decode interval_pairs interval_reread interval_pairs2 interval_reread2 "
-        "latency_decode latency_pairs latency_reread latency_pairs2 latency_reread2 joules_decode joules_pairs joules_reread",
-    ),
-    # A size of step: by curve and kind what it takes, and how many steps had it. Tokens of a rank, then of all ranks together.
-    "sizes": _record("", "decodes mixed", "interval_decode interval_mixed latency_decode latency_mixed joules_decode joules_mixed"),
-    # A count of samples, then of sequences that draft.
-    "samples": _record("", "steps", "interval latency joules"),
+    # A reach of attention or of the cache, ascending: its window (FOREVER: unbounded), its bytes of cache per token, and the sum of D.
+    "reaches": _record("", "window", "bytes sum_decode"),
+    # Of each reach by curve (interval, latency, joules) the slope of D, and those of two lines in P and R.
+    "slopes": _record("", "", "decode pairs reread pairs2 reread2"),
+    # A size of step by curve: what it takes, of decodes alone or mixed; how many steps of each kind (in place of curves) had it. By tokens
+    # of a rank, then of all ranks together.
+    "sizes": _record("", "steps", "decode mixed"),
+    # A count of samples by curve, and how many steps had it; then of sequences that draft.
+    "samples": _record("", "steps", "each"),
     # A replica: see reference.replica. Of its flight: when it began, the steps of a leap (0: none), of which the first takes `constant`
     # and each more by `slope`, joules likewise; its slowest rank, its tokens, and how many sequences ran.
     "replicas": _record(
-        "", "pool first_rank first_batch idle flying up awake decoding running looked unseen waited held leap slowest tokens ran",
+        "", "pool first_rank first_batch up awake decoding running looked unseen waited held mixed leap slowest tokens ran",
         "free_at landing start constant slope joules joules_slope",
     ),
-    # Of each replica the idle micro-batches and then the flying ones, each in the order in which they became so.
-    "order": _record("batch", "", ""),
     # A micro-batch: steps in which it decoded, whether it decodes in the step at hand; the moment at which that ends (idle: infinite), and
     # that of its last tokens; its stack of largest gaps.
     "batches": _record("", "clock decodes stack_at peaks room", "moment last"),
@@ -79,11 +78,9 @@ TABLES = {
     "residues": _record("count", "", ""),
     # A scheduler: how many run and wait; bytes of cache in use, idle blocks, the most that was busy; the step at hand.
     "ranks": _record(
-        "", "pool replica first_unit running waiting requests forming gave_way idle hosted ring tokens sampled decoders prompted",
-        "used busy most link_free interval latency joules alone bare",
+        "", "pool replica first_unit running waiting requests forming gave_way idle hosted tokens sampled decoders prompted",
+        "used most link_free interval",
     ),
-    # Chunks of the prompts of a rank in the step at hand.
-    "chunks": _record("slot tokens", "", ""),
     # Ranks that take prompts, then those that decode what others computed.
     "targets": _record("rank", "", ""),
     "outages": _record("", "replica up", "moment"),
@@ -92,10 +89,10 @@ TABLES = {
     "gaps": _record("", "count", ""),
     # The run: sizes of tables, places of lists and heaps, arrivals, the router, totals (see Outcome).
     "fleet": _record(
-        "", "requests all_ranks all_pools all_outages all_replicas all_slots all_blocks classes reaches depths block_sizes prefix_block "
-        "waits_at inboxes_at prompts_at ready_at handed_at fresh_at ending_at hold again "
-        "users later next arrivals arrivals_at transfers transfers_at tickets admissions awake outage routing prompt_targets decode_targets "
-        "prompt_turns decode_turns slots blocks leaves ended steps hands_over",
+        "", "requests openings all_ranks all_pools all_outages all_replicas all_slots all_blocks classes reaches block_sizes prefix_block "
+        "state_links block_links row_links batch_links waits_at inboxes_at prompts_at ready_at handed_at idle_at hosted_at fresh_at ending_at "
+        "turns_at hold again free_slots free_blocks users next arrivals arrivals_at transfers transfers_at tickets admissions awake outage "
+        "routing prompt_targets decode_targets prompt_turns decode_turns leaves ended steps hands_over",
         "now delay load_bound link_bandwidth link_latency busy batch prefill cached joules",
     ),
 }  # fmt: skip

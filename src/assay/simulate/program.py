@@ -17,7 +17,7 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-SOURCES = ("kernel.py", "layout.py", "policies.py", "records.py", "program.py")
+SOURCES = ("kernel.py", "access.py", "layout.py", "policies.py", "records.py", "program.py")
 Program = Callable[[int, int], int]
 
 

@@ -233,7 +233,8 @@ class Simulation:
         """All that a replica holds is lost; its requests go elsewhere with the tokens they have, those that ran first."""
         replica.clear(self.now)
         for rank in replica.ranks:
-            running, waiting = list(rank.running), [*rank.queue(), *rank.inbox]
+            running = sorted(rank.running, key=lambda each: (each.priority, each.serial))
+            waiting = [*rank.queue(), *rank.inbox]
             for sequence in rank.handed:
                 sequence.lost = True
             rank.requests -= len(running) + len(waiting)

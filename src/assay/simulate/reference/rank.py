@@ -12,12 +12,23 @@ from assay.simulate.reference.sequence import DECODING, FLYING, LOADING, PROMPT,
 from assay.steptime import StepTime
 
 
+@dataclass(frozen=True)
+class Chunk:
+    """Tokens of a prompt after those `before` that are in the cache, of which `hit` were found there; with its last it `ends`."""
+
+    sequence: Sequence
+    tokens: int
+    before: int
+    hit: int
+    ends: bool
+
+
 @dataclass
 class Plan:
-    """What a rank does in one step: sequences that decode, and prompts that get a chunk (sequence, tokens)."""
+    """What a rank does in one step: sequences that decode, and chunks of prompts."""
 
     decodes: list[Sequence] = field(default_factory=list)
-    chunks: list[tuple[Sequence, int]] = field(default_factory=list)
+    chunks: list[Chunk] = field(default_factory=list)
 
     @property
     def empty(self) -> bool:
@@ -27,7 +38,7 @@ class Plan:
     @property
     def ending(self) -> list[Sequence]:
         """Sequences whose prompt this step ends: they get a token."""
-        return [sequence for sequence, chunk in self.chunks if chunk == sequence.to_compute]
+        return [chunk.sequence for chunk in self.chunks if chunk.ends]
 
 
 @dataclass
@@ -122,13 +133,12 @@ class Rank:
         places = self._places(batch)
         if self.policy.batching == STATIC and not self.running:
             self.forming = True
-        for sequence in self.prompts:
-            chunk = min(sequence.to_compute, left)
-            if not left or (chunk == sequence.to_compute and not places):
+        for sequence in list(self.prompts):
+            if not left or (sequence.to_compute <= left and not places):
                 break
-            plan.chunks.append((sequence, chunk))
-            left -= chunk
-            places -= chunk == sequence.to_compute
+            chunk = self._compute(sequence, left)
+            plan.chunks.append(chunk)
+            left, places = left - chunk.tokens, places - chunk.ends
         if roomy and (self.policy.batching != STATIC or self.forming):
             self._admit(plan, left, places)
 
@@ -144,11 +154,20 @@ class Rank:
             self._run(self.waiting[sequence.priority].popleft())
             if sequence.state == LOADING:
                 continue
-            chunk = min(sequence.to_compute, left)
             self.prompts.append(sequence)
-            plan.chunks.append((sequence, chunk))
-            left -= chunk
-            places -= chunk == sequence.to_compute
+            chunk = self._compute(sequence, left)
+            plan.chunks.append(chunk)
+            left, places = left - chunk.tokens, places - chunk.ends
+
+    def _compute(self, sequence: Sequence, most: int) -> Chunk:
+        """Take the next tokens of a prompt, at most so many, into a step; prompts that come later find its blocks."""
+        tokens, before = min(sequence.to_compute, most), sequence.computed
+        sequence.computed += tokens
+        self._publish(sequence)
+        if not sequence.to_compute:
+            self.prompts.remove(sequence)
+            sequence.state = FLYING
+        return Chunk(sequence, tokens, before, sequence.hit, not sequence.to_compute)
 
     def _run(self, sequence: Sequence) -> None:
         sequence.serial = self.log.admissions
@@ -233,7 +252,7 @@ class Rank:
         self.pool.release(sequence.blocks[: sequence.shared])
         sequence.private, sequence.shared, sequence.computed, sequence.hit = 0.0, 0, 0, 0
 
-    def publish(self, sequence: Sequence) -> None:
+    def _publish(self, sequence: Sequence) -> None:
         """Share the whole blocks of a prompt that are computed by now."""
         whole = min(len(sequence.blocks), sequence.computed // self.prefix_block) if self.caches else 0
         for block in sequence.blocks[sequence.shared : whole]:
@@ -250,14 +269,8 @@ class Rank:
             sequence.state = PROMPT
             self.prompts.append(sequence)
 
-    def computed(self, plan: Plan) -> None:
-        """What a step that was issued computes is in the cache, and its blocks can be shared."""
-        for sequence in plan.ending:
-            sequence.state = FLYING
+    def fly(self, plan: Plan) -> None:
+        """Sequences that decode in a step wait for its end."""
         for sequence in plan.decodes:
             sequence.state = FLYING
             self.forming = False
-        for sequence, chunk in plan.chunks:
-            sequence.computed += chunk
-            self.publish(sequence)
-        self.prompts = [sequence for sequence in self.prompts if sequence.state == PROMPT]

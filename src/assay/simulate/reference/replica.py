@@ -104,7 +104,7 @@ class Replica:
         self._account(plans, steps, interval + spill)
         ending = [plan.ending for plan in plans]
         for rank, plan in zip(self.ranks, plans, strict=True):
-            rank.computed(plan)
+            rank.fly(plan)
         self.landing = max(now + (latency + spill), self.landing)  # no step overtakes another in the pipeline
         self.idle.remove(batch)
         self.flights.append(Flight(self.landing, batch, plans, ending))
@@ -116,12 +116,12 @@ class Replica:
         reaches, width = self.times.reaches, self.times.width
         decode = [float(sum([min(context, reach) for context in known] if reach else known)) for reach in reaches]
         pairs, reread = [0.0] * len(reaches), [0.0] * len(reaches)
-        for sequence, chunk in plan.chunks:
-            before = sequence.computed if with_hits else sequence.computed - sequence.hit
+        for chunk in plan.chunks:
+            before = chunk.before if with_hits else chunk.before - chunk.hit
             for place, reach in enumerate(reaches):
-                pairs[place] += attended(before, chunk, reach)
+                pairs[place] += attended(before, chunk.tokens, reach)
                 reread[place] += min(before, reach) if reach else before
-        tokens = width * len(known) + sum(chunk for _, chunk in plan.chunks)
+        tokens = width * len(known) + sum(chunk.tokens for chunk in plan.chunks)
         sampled = width * len(known) + len(plan.ending)
         return Step(MIXED if plan.chunks else DECODE, tokens, sampled, decode, pairs, reread, len(known))
 
