@@ -72,7 +72,9 @@ def watch(serve: Serve) -> Watch:
         issue = Replica._issue
 
         def note(replica: Replica, now: float, batch: int, plans: list[Plan]) -> None:
-            steps.append(tuple(([each.row for each in plan.decodes], {each.sequence.row: each.tokens for each in plan.chunks}) for plan in plans))
+            decodes = ([each.row for each in plan.decodes] for plan in plans)
+            prompts = ({each.sequence.row: each.tokens for each in plan.chunks} for plan in plans)
+            steps.append(tuple(zip(decodes, prompts, strict=True)))
             issue(replica, now, batch, plans)
 
         with pytest.MonkeyPatch.context() as patch:

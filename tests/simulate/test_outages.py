@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from assay.simulate import Fleet, Outage, Outcome, Policy, Pool
-from assay.simulate.policies import DECODE, PREFILL
+from assay.simulate.policies import DECODE, PREFILL, PREFIX_AFFINITY
 from assay.steptime import StepTime
 from assay.workloads import Workload
 
@@ -74,6 +74,13 @@ def test_a_failed_replica_forgets_its_prefixes(asked: Asked, serve: Serve) -> No
     policy = replace(POLICY, prefix_cache=True)
     assert serve(workload, fleet(1, policy=policy)).prefix_hit.tolist() == [0, 16, 16]
     assert serve(workload, fleet(1, (10.0, 0, DOWN), (11.0, 0, UP), policy=policy)).prefix_hit.tolist() == [0, 16, 0]
+
+
+def test_a_prefix_finds_another_home_when_its_own_is_down(asked: Asked, serve: Serve) -> None:
+    """The third request goes to the second replica, and so does the fourth, though the first is up again."""
+    workload = asked(*[(17, 1)] * 4, at=(0.0, 5.0, 20.0, 40.0), ids=[[0, 1, 2]] * 4, block=8)
+    nearest = replace(fleet(2, (10.0, 0, DOWN), (30.0, 0, UP), policy=replace(POLICY, prefix_cache=True)), routing=PREFIX_AFFINITY)
+    assert serve(workload, nearest).prefix_hit.tolist() == [0, 16, 0, 16]
 
 
 # Nobody up

@@ -91,7 +91,7 @@ def test_the_mean_tokens_of_a_step(width: int, acceptance: float) -> None:
     steps = int(decode_steps(np.array([tokens + 1]), width, acceptance, 3)[0][0])
     expected = (1 - acceptance**width) / (1 - acceptance)
     accepted = np.arange(width)
-    chance = np.append(acceptance**accepted[:-1] * (1 - acceptance), acceptance ** (width - 1))
+    chance = np.append(acceptance ** accepted[:-1] * (1 - acceptance), acceptance ** (width - 1))
     spread = math.sqrt(chance @ (1 + accepted) ** 2 - expected**2)
     assert tokens / steps == pytest.approx(expected, abs=4 * spread / math.sqrt(steps))
 

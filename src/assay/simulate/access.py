@@ -17,14 +17,11 @@ _intrinsic: Any = intrinsic
 
 def table(name: str) -> Callable[[int, int], Record]:
     """What gives, within compiled code, the record of a table at an index; neither is checked."""
-    record, size, place = from_dtype(TABLES[name]), TABLES[name].itemsize, list(TABLES).index(name)
+    record, size = from_dtype(TABLES[name]), TABLES[name].itemsize
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        word = context.get_value_type(types.int64)
-        addresses = builder.inttoptr(arguments[0], word.as_pointer())
-        first = builder.load(builder.gep(addresses, [word(place)]))
-        first.set_metadata("invariant.load", builder.module.add_metadata([]))  # addresses never change: no need to load them again
-        return builder.inttoptr(builder.add(first, builder.mul(arguments[1], word(size))), context.get_value_type(record))
+        place = builder.mul(arguments[1], context.get_value_type(types.int64)(size))
+        return builder.inttoptr(builder.add(_first(name, context, builder, arguments[0]), place), context.get_value_type(record))
 
     @_intrinsic
     def at(typingctx: Any, m: Any, index: Any) -> Any:
@@ -32,6 +29,29 @@ def table(name: str) -> Callable[[int, int], Record]:
 
     found: Callable[[int, int], Record] = at
     return found
+
+
+def single(name: str) -> Callable[[int], Record]:
+    """What gives, within compiled code, the record of a table that has one."""
+    record = from_dtype(TABLES[name])
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(_first(name, context, builder, arguments[0]), context.get_value_type(record))
+
+    @_intrinsic
+    def one(typingctx: Any, m: Any) -> Any:
+        return record(types.int64), emit
+
+    found: Callable[[int], Record] = one
+    return found
+
+
+def _first(name: str, context: Any, builder: Any, m: Any) -> Any:
+    """Address of a table's first record."""
+    word = context.get_value_type(types.int64)
+    first = builder.load(builder.gep(builder.inttoptr(m, word.as_pointer()), [word(list(TABLES).index(name))]))
+    first.set_metadata("invariant.load", builder.module.add_metadata([]))  # addresses never change: no need to load them again
+    return first
 
 
 def _emit_bits(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -55,8 +55,15 @@ def _laid_out(workload: Workload, fleet: Fleet, seed: int) -> Tables:
     run["prefix_block"], run["users"], run["delay"] = workload.prefix_block, workload.concurrency, fleet.pools[0].policy.admission_delay
     for name in ("routing", "load_bound", "link_bandwidth", "link_latency"):
         run[name] = getattr(fleet, name)
-    for name, table in (("requests", "rows"), ("all_ranks", "ranks"), ("all_pools", "pools"), ("all_outages", "outages"),
-                        ("all_replicas", "replicas"), ("all_slots", "slots"), ("all_blocks", "blocks")):
+    for name, table in (
+        ("requests", "rows"),
+        ("all_ranks", "ranks"),
+        ("all_pools", "pools"),
+        ("all_outages", "outages"),
+        ("all_replicas", "replicas"),
+        ("all_slots", "slots"),
+        ("all_blocks", "blocks"),
+    ):
         run[name] = len(tables[table])
     _start_arrivals(workload, tables)
     return tables

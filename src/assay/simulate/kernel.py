@@ -5,8 +5,8 @@ form: one flight takes them all, and what comes meanwhile shortens it. Nothing l
 micro-batch counts its steps (`clock`), its sequences wait in a heap for the step at which they finish or outgrow a window, those that
 need a new block at the same step are counted together, and the largest gap of each is read from a stack of maxima when it leaves.
 
-Nothing is allocated while it runs. `m` is the address of the addresses of all tables. On step times and arrivals that are multiples of
-2^-20 s sums are exact, and both simulators give the same bits. All functions but `serve` are compiled into it: see the end.
+Nothing is allocated while it runs. `m` is the address of the addresses of all tables; where step times and arrivals are multiples of
+2^-20 s both simulators give the same bits. All functions but `serve` are compiled into it: see the end.
 """
 
 import math
@@ -15,7 +15,7 @@ from typing import Any
 
 from numba import njit
 
-from assay.simulate.access import Record, bits, table
+from assay.simulate.access import Record, bits, single, table
 from assay.simulate.layout import DECODING, FLYING, FOREVER, FREE, HANDED, HOST, LOADING, LOST, NONE, PROMPT
 from assay.simulate.policies import LEAST_LOADED, MIXED, POWER_OF_TWO, PREFILL, PREFIX_AFFINITY, ROUND_ROBIN, STATIC
 from assay.simulate.records import GAP_BINS, GAP_SMALLEST
@@ -29,11 +29,7 @@ rows, openings, ids, where, home, blocks = map(table, ("rows", "openings", "ids"
 slots, links, lists, heap, peaks, pools = map(table, ("slots", "links", "lists", "heap", "peaks", "pools"))
 reaches, slopes, sizes, samples, replicas, batches = map(table, ("reaches", "slopes", "sizes", "samples", "replicas", "batches"))
 units, ranks, targets, outages, tree, gaps = map(table, ("units", "ranks", "targets", "outages", "tree", "gaps"))
-_sums, _residues, _fleet = map(table, ("sums", "residues", "fleet"))
-
-
-def fleet(m: int) -> Record:
-    return _fleet(m, 0)
+_sums, _residues, fleet = table("sums"), table("residues"), single("fleet")
 
 
 def sums(m: int, unit: int, place: int) -> Record:
@@ -42,9 +38,6 @@ def sums(m: int, unit: int, place: int) -> Record:
 
 def residues(m: int, unit: int, place: int, residue: int) -> Record:
     return _residues(m, (unit * fleet(m).reaches + place) * fleet(m).block_sizes + residue)
-
-
-# Formulas.
 
 
 def _footprint(m: int, pool: Record, context: int, size: int) -> float:
@@ -84,11 +77,8 @@ def _until(constant: float, slope: float, wait: float, most: int) -> int:
     return low
 
 
-# Lists. Members are linked in `links`, from `at` on: slots that run, slots by state, blocks, rows, micro-batches.
-
-
 def _link(m: int, which: int, at: int, item: int) -> None:
-    """Put an item at the end of a list."""
+    """Put an item at the end of a list; its links begin at `at`: of slots that run, slots by state, blocks, rows, micro-batches."""
     one, link = lists(m, which), links(m, at + item)
     link.before, link.after = one.tail, NONE
     if one.tail == NONE:
@@ -134,9 +124,6 @@ def _first_waiting(m: int, rank: int) -> int:
     return NONE
 
 
-# Heaps: `size` entries from `at` on.
-
-
 def _sooner(m: int, one: int, other: int) -> bool:
     a, b = heap(m, one), heap(m, other)
     return a.moment < b.moment or (a.moment == b.moment and a.order < b.order)
@@ -148,7 +135,7 @@ def _copy(m: int, target: int, source: int) -> None:
 
 
 def _push(m: int, at: int, size: int, moment: float, order: int, what: int) -> None:
-    """Add an entry."""
+    """Add an entry to the heap of `size` entries from `at` on."""
     one, place = heap(m, at + size + 1), size  # the entry after the last is free, for this
     one.moment, one.order, one.what = moment, order, what
     while place > 0 and _sooner(m, at + size + 1, at + (place - 1) // 2):
@@ -191,9 +178,6 @@ def _set_moment(m: int, replica: int, moment: float) -> None:
         tree(m, place).moment = min(tree(m, 2 * place).moment, tree(m, 2 * place + 1).moment)
 
 
-# The cache: see reference.blocks.
-
-
 def _block_of(m: int, block: int, rank: int) -> int:
     """The block of an id on a rank; NONE when it is not there."""
     place = where(m, block).block
@@ -215,23 +199,6 @@ def _forget(m: int, place: int) -> None:
     _link(m, fleet(m).free_blocks, fleet(m).block_links, place)
 
 
-def _evict(m: int, rank: int) -> None:
-    """The block unused longest goes, to host memory where there is some."""
-    one, run = ranks(m, rank), fleet(m)
-    pool, place = pools(m, one.pool), _pop(m, run.idle_at + rank, run.block_links)
-    one.idle -= 1
-    one.used -= pool.block_bytes
-    if pool.host_blocks == 0:
-        _forget(m, place)
-        return
-    if one.hosted == pool.host_blocks:
-        _forget(m, _pop(m, run.hosted_at + rank, run.block_links))
-        one.hosted -= 1
-    blocks(m, place).users = HOST
-    _link(m, run.hosted_at + rank, run.block_links, place)
-    one.hosted += 1
-
-
 def _busy(m: int, rank: int) -> float:
     """Bytes that sequences hold: all in use but for blocks without a user."""
     return ranks(m, rank).used - ranks(m, rank).idle * pools(m, ranks(m, rank).pool).block_bytes
@@ -242,11 +209,23 @@ def _fits(m: int, rank: int, size: float) -> bool:
 
 
 def _take(m: int, rank: int, size: float) -> None:
-    """Take bytes that fit, evicting idle blocks as needed."""
-    one = ranks(m, rank)
+    """Take bytes that fit: as needed the block unused longest goes, to host memory where there is some."""
+    one, run = ranks(m, rank), fleet(m)
+    pool = pools(m, one.pool)
     one.used += size
-    while one.used > pools(m, one.pool).kv_capacity:
-        _evict(m, rank)
+    while one.used > pool.kv_capacity:
+        place = _pop(m, run.idle_at + rank, run.block_links)
+        one.idle -= 1
+        one.used -= pool.block_bytes
+        if pool.host_blocks == 0:
+            _forget(m, place)
+            continue
+        if one.hosted == pool.host_blocks:
+            _forget(m, _pop(m, run.hosted_at + rank, run.block_links))
+            one.hosted -= 1
+        blocks(m, place).users = HOST
+        _link(m, run.hosted_at + rank, run.block_links, place)
+        one.hosted += 1
     one.most = max(one.most, _busy(m, rank))
 
 
@@ -272,7 +251,8 @@ def _publish(m: int, slot: int) -> None:
         block = ids(m, row.first_block + one.shared).id
         place = _block_of(m, block, one.rank)
         if place == NONE:
-            place = _pop(m, run.free_blocks, run.block_links)
+            place = lists(m, run.free_blocks).tail
+            _unlink(m, run.free_blocks, run.block_links, place)
             new = blocks(m, place)
             new.id, new.rank, new.chain, new.users = block, one.rank, where(m, block).block, 1
             where(m, block).block = place
@@ -315,28 +295,14 @@ def _give_back(m: int, slot: int) -> None:
             rank.idle += 1
 
 
-# Slots: sequences that run, by rank and class, and by state.
-
-
-def _new_slot(m: int, row: int, rank: int) -> int:
-    """A slot for a sequence that is admitted, last of those that run."""
-    run = fleet(m)
-    slot = _pop(m, run.free_slots, run.state_links)
-    one = slots(m, slot)
-    one.row, one.rank, one.serial, one.fresh, one.state = row, rank, run.admissions, 0, FLYING
-    run.admissions += 1
-    _link(m, rank * run.classes + rows(m, row).priority, 0, slot)
-    ranks(m, rank).running += 1
-    replicas(m, ranks(m, rank).replica).running += 1
-    return slot
-
-
 def _leave(m: int, slot: int) -> None:
     """A sequence runs no more."""
     rank = slots(m, slot).rank
     _unlink(m, rank * fleet(m).classes + rows(m, slots(m, slot).row).priority, 0, slot)
     ranks(m, rank).running -= 1
     replicas(m, ranks(m, rank).replica).running -= 1
+    if slots(m, slot).state != HANDED:
+        _free(m, slot)
 
 
 def _free(m: int, slot: int) -> None:
@@ -350,16 +316,6 @@ def _start_prompt(m: int, slot: int) -> None:
     _link(m, fleet(m).prompts_at + slots(m, slot).rank, fleet(m).state_links, slot)
 
 
-def _watch(m: int, slot: int) -> None:
-    """Put a decoding sequence into its unit's heap, at the clock at which it finishes or outgrows its next window."""
-    one, clock = slots(m, slot), slots(m, slot).end
-    unit, pool = units(m, one.unit), pools(m, ranks(m, one.rank).pool)
-    if one.crossed < pool.reaches:
-        clock = min(clock, _crossing(one, reaches(m, pool.reaches_at + one.crossed).window))
-    _push(m, unit.heap_at, unit.heap, float(clock), one.serial, slot)
-    unit.heap += 1
-
-
 def _count_in(m: int, slot: int, place: int, sign: int) -> None:
     """Count a sequence among those that grow within a reach, or no more."""
     one = slots(m, slot)
@@ -369,14 +325,19 @@ def _count_in(m: int, slot: int, place: int, sign: int) -> None:
         residues(m, one.unit, place, (one.joined - int(one.context) + 1) % pool.block_size).count += sign
 
 
-def _outgrow(m: int, slot: int) -> None:
-    """Windows that a sequence has more tokens than grow no more with it."""
-    one = slots(m, slot)
-    pool, known = pools(m, ranks(m, one.rank).pool), one.context + one.rate * (batches(m, one.batch).clock - one.joined)
+def _watch(m: int, slot: int) -> None:
+    """Put a decoding sequence into its unit's heap, at the clock at which it finishes or outgrows a window: those it has grow no more."""
+    one, clock = slots(m, slot), slots(m, slot).end
+    unit, pool, known = units(m, one.unit), pools(m, ranks(m, one.rank).pool), one.context
+    known += one.rate * (batches(m, one.batch).clock - one.joined)
     while one.crossed < pool.reaches and reaches(m, pool.reaches_at + one.crossed).window < known:
         sums(m, one.unit, one.crossed).context -= known - reaches(m, pool.reaches_at + one.crossed).window
         _count_in(m, slot, one.crossed, -1)
         one.crossed += 1
+    if one.crossed < pool.reaches:
+        clock = min(clock, _crossing(one, reaches(m, pool.reaches_at + one.crossed).window))
+    _push(m, unit.heap_at, unit.heap, float(clock), one.serial, slot)
+    unit.heap += 1
 
 
 def _join(m: int, slot: int, batch: int, unit: int) -> None:
@@ -388,7 +349,6 @@ def _join(m: int, slot: int, batch: int, unit: int) -> None:
     for place in range(pools(m, ranks(m, one.rank).pool).reaches):
         sums(m, unit, place).context += one.context
         _count_in(m, slot, place, 1)
-    _outgrow(m, slot)
     _link(m, fleet(m).fresh_at + unit, fleet(m).state_links, slot)
     units(m, unit).count += 1
     replicas(m, ranks(m, one.rank).replica).decoding += 1
@@ -482,7 +442,11 @@ def _preempt_last(m: int, rank: int) -> None:
     while slot == NONE:
         which -= 1
         slot = lists(m, which).tail
-        while slot != NONE and not _can_give_way(m, slot):
+        while (
+            slot != NONE
+            and slots(m, slot).state != PROMPT
+            and (slots(m, slot).state != DECODING or batches(m, slots(m, slot).batch).decodes)
+        ):
             slot = links(m, slot).before
     one, queue = slots(m, slot), lists(m, run.waits_at + which)
     _give_back(m, slot)
@@ -494,7 +458,6 @@ def _preempt_last(m: int, rank: int) -> None:
         unit.heap -= 1
         _part(m, slot)
     _leave(m, slot)
-    _free(m, slot)
     rows(m, one.row).preemptions += 1
     links(m, run.row_links + one.row).before, links(m, run.row_links + one.row).after = NONE, queue.head
     if queue.head == NONE:
@@ -505,18 +468,8 @@ def _preempt_last(m: int, rank: int) -> None:
     ranks(m, rank).waiting += 1
 
 
-def _can_give_way(m: int, slot: int) -> bool:
-    one = slots(m, slot)
-    if one.state != DECODING:
-        return one.state == PROMPT
-    return batches(m, one.batch).moment == math.inf or batches(m, one.batch).decodes == 0
-
-
 def _hold(m: int, row: int, rank: int) -> int:
-    """Admit a row if there is room for its whole prompt, after what of it is cached; its slot, or NONE.
-
-    The last token of a prompt is computed in any case, for its logits.
-    """
+    """Admit a row if there is room for its whole prompt, after what of it is cached but its last token; its slot, or NONE."""
     one, request, run = ranks(m, rank), rows(m, row), fleet(m)
     pool, prompt = pools(m, one.pool), request.input
     if request.emitted > 0:
@@ -537,26 +490,25 @@ def _hold(m: int, row: int, rank: int) -> int:
     for at in range(request.first_block, request.first_block + shared):
         _acquire(m, _block_of(m, ids(m, at).id, rank), rank)
     _take(m, rank, needed - shared * pool.block_bytes)
-    slot = _new_slot(m, row, rank)
-    new = slots(m, slot)
-    new.prompt, new.reserved, new.shared, new.hit, new.computed = prompt, needed, shared, shared * run.prefix_block, shared * run.prefix_block
+    slot = lists(m, run.free_slots).tail  # the one freed last: it is still in the processor's cache
+    _unlink(m, run.free_slots, run.state_links, slot)
+    _link(m, rank * run.classes + request.priority, 0, slot)
+    one.running, new = one.running + 1, slots(m, slot)
+    replicas(m, one.replica).running += 1
+    new.row, new.rank, new.serial, new.fresh, new.state = row, rank, run.admissions, 0, FLYING
+    new.prompt, new.reserved, new.shared, new.computed = prompt, needed, shared, shared * run.prefix_block
+    new.hit, run.admissions = new.computed, run.admissions + 1
     if request.source == NONE and request.preemptions == 0:
         request.prefix_hit = new.hit
-    if request.source != NONE:
-        _load(m, slot, run.link_latency + _footprint(m, pool, prompt, 1) / run.link_bandwidth)
-    elif hosted > 0:
-        _load(m, slot, hosted * pool.block_bytes / pool.host_bandwidth)
+    if request.source != NONE or hosted > 0:  # over the link of the rank, or from host memory, after what was called for before
+        seconds = hosted * pool.block_bytes / pool.host_bandwidth
+        if request.source != NONE:
+            seconds = run.link_latency + _footprint(m, pool, prompt, 1) / run.link_bandwidth
+        one.link_free, new.state = max(run.now, one.link_free) + seconds, LOADING
+        _push(m, run.transfers_at, run.transfers, one.link_free, run.tickets, slot)
+        run.transfers += 1
+        run.tickets += 1
     return slot
-
-
-def _load(m: int, slot: int, seconds: float) -> None:
-    """The cache of a slot comes over the link of its rank, or from host memory, after those that were called for before."""
-    one, run = ranks(m, slots(m, slot).rank), fleet(m)
-    one.link_free = max(run.now, one.link_free) + seconds
-    slots(m, slot).state = LOADING
-    _push(m, run.transfers_at, run.transfers, one.link_free, run.tickets, slot)
-    run.transfers += 1
-    run.tickets += 1
 
 
 def _plan(m: int, rank: int, batch: int, unit: int, prompts: bool, decodes: bool) -> None:
@@ -688,9 +640,9 @@ def _try(m: int, replica: int, batch: int) -> bool:
 def _own(m: int, rank: int, unit: int, curve: int, part: int) -> float:
     """Time or energy of what a rank does in the step at hand, or of a part of it: see steptime.total."""
     one = ranks(m, rank)
-    pool, tokens, sampled, mixed = pools(m, one.pool), one.tokens, one.sampled, one.prompted > 0
+    pool, tokens, sampled, mixed = pools(m, one.pool), one.tokens, one.sampled, one.prompted > 0 and part != ALONE
     if part == ALONE:
-        tokens, sampled, mixed = one.decoders * pool.width, one.decoders * pool.width, False
+        tokens = sampled = one.decoders * pool.width
     if tokens == 0:
         return 0.0
     size = sizes(m, 3 * (pool.sizes_at + tokens) + curve)
@@ -706,46 +658,38 @@ def _own(m: int, rank: int, unit: int, curve: int, part: int) -> float:
     return seconds
 
 
-def _joint(m: int, pool: Record, tokens: int, mixed: bool, curve: int) -> float:
-    """What ranks in lock step spend together: see steptime.together."""
-    if pool.joint == 0 or tokens == 0:
-        return 0.0
-    size = sizes(m, 3 * (pool.joint_at + tokens) + curve)
-    return size.mixed if mixed else size.decode
-
-
-def _slowest(m: int, replica: int, batch: int, curve: int, part: int) -> float:
-    """Time of the slowest rank, and of all together, of a part of the step at hand."""
-    here, longest, tokens = replicas(m, replica), 0.0, 0
-    pool = pools(m, here.pool)
+def _whole(m: int, replica: int, batch: int, curve: int, part: int) -> float:
+    """Time of the slowest rank, or energy of all, in the step at hand or a part of it, and of what they spend together."""
+    here, whole, tokens = replicas(m, replica), -1.0, 0
+    pool, mixed = pools(m, here.pool), here.mixed and part != ALONE
     for rank in range(here.first_rank, here.first_rank + pool.ranks):
-        longest = max(longest, _own(m, rank, ranks(m, rank).first_unit + batch, curve, part))
-        tokens += ranks(m, rank).decoders * pool.width if part == ALONE else ranks(m, rank).tokens
-    return longest + _joint(m, pool, tokens, part != ALONE and here.mixed > 0, curve)
+        one, own = ranks(m, rank), _own(m, rank, ranks(m, rank).first_unit + batch, curve, part)
+        tokens += one.decoders * pool.width if part == ALONE else one.tokens
+        if curve == INTERVAL and part == WHOLE:
+            one.interval, here.slowest = own, rank if own > whole else here.slowest
+        whole = max(whole, 0.0) + own if curve == JOULES else max(whole, own)
+    if pool.joint > 0 and tokens > 0:
+        size = sizes(m, 3 * (pool.joint_at + tokens) + curve)
+        whole += size.mixed if mixed else size.decode
+    return whole
 
 
 def _issue(m: int, replica: int, batch: int) -> None:
     """Start a step, or of steps without prompts all up to the next event; their tokens exist after the latency."""
     here, run = replicas(m, replica), fleet(m)
-    pool, flight, interval, busy = pools(m, here.pool), batches(m, here.first_batch + batch), 0.0, 0.0
-    here.start, here.slope, here.joules_slope, here.ran, here.leap, here.slowest = run.now, 0.0, 0.0, here.running, 0, here.first_rank
-    here.joules, flight.decodes = _joint(m, pool, here.tokens, here.mixed > 0, JOULES), 0
+    pool, flight, busy = pools(m, here.pool), batches(m, here.first_batch + batch), 0.0
+    interval, here.joules = _whole(m, replica, batch, INTERVAL, WHOLE), _whole(m, replica, batch, JOULES, WHOLE)
+    here.start, here.slope, here.joules_slope, here.ran, here.leap = run.now, 0.0, 0.0, here.running, 0
     for rank in range(here.first_rank, here.first_rank + pool.ranks):
-        one = ranks(m, rank)
-        one.interval = _own(m, rank, one.first_unit + batch, INTERVAL, WHOLE)
-        if one.interval > interval:
-            interval, here.slowest = one.interval, rank
-        here.joules += _own(m, rank, one.first_unit + batch, JOULES, WHOLE)
         busy = max(busy, _busy(m, rank))
-        if one.decoders > 0:
-            flight.decodes, one.forming = 1, 0
-    interval += _joint(m, pool, here.tokens, here.mixed > 0, INTERVAL)
+        if ranks(m, rank).decoders > 0:
+            flight.decodes, ranks(m, rank).forming = 1, 0
     spill = pool.spill * max(0.0, busy - pool.spill_after) if pool.spill > 0 else 0.0
     here.constant, here.unseen = interval + spill, 0 if here.looked else here.unseen
     if here.mixed:
         here.unseen, here.waited = pool.look_interval, 0
-        run.prefill += interval - _slowest(m, replica, batch, INTERVAL, ALONE)
-        run.cached += interval - _slowest(m, replica, batch, INTERVAL, BARE)
+        run.prefill += interval - _whole(m, replica, batch, INTERVAL, ALONE)
+        run.cached += interval - _whole(m, replica, batch, INTERVAL, BARE) if pool.caches else 0.0
     elif pool.depth == 1:
         here.leap = _leap(m, replica, busy)
     if here.leap < 2:
@@ -755,13 +699,11 @@ def _issue(m: int, replica: int, batch: int) -> None:
         here.waited += here.held
     here.free_at = flight.moment = run.now + _lasting(here.constant, here.slope, max(here.leap, 1))
     if pool.depth > 1:  # no step overtakes another in the pipeline
-        here.landing = flight.moment = max(run.now + (_slowest(m, replica, batch, LATENCY, WHOLE) + spill), here.landing)
+        here.landing = flight.moment = max(run.now + (_whole(m, replica, batch, LATENCY, WHOLE) + spill), here.landing)
 
 
 def _leap(m: int, replica: int, busy: float) -> int:
-    """How many steps without prompts can be taken at once: until a sequence finishes or outgrows a window, memory is full, requests are
-    looked for or prompts were held long enough, or another rank is the slowest; the first step has its memory already.
-    """
+    """Steps without prompts until a sequence finishes or outgrows a window, memory is full, or something else may change what runs."""
     here, run = replicas(m, replica), fleet(m)
     pool, clock, steps = pools(m, here.pool), batches(m, here.first_batch).clock, FOREVER
     if here.held:
@@ -774,10 +716,14 @@ def _leap(m: int, replica: int, busy: float) -> int:
             steps = 1  # none was admitted in this step, the next one may do so
         if lists(m, run.inboxes_at + rank).head != NONE:
             steps = min(steps, pool.look_interval - here.unseen)
-    here.slope = _slope(m, here.slowest, INTERVAL)
+        ranks(m, rank).slope = 0.0
+        for place in range(pool.reaches if ranks(m, rank).decoders > 0 else 0):
+            slope, grown = 3 * (pool.reaches_at + place), sums(m, ranks(m, rank).first_unit, place).grown
+            ranks(m, rank).slope += slopes(m, slope + INTERVAL).decode * grown
+            here.joules_slope += slopes(m, slope + JOULES).decode * grown
+    here.slope = ranks(m, here.slowest).slope
     for rank in range(here.first_rank, here.first_rank + pool.ranks):
-        here.joules_slope += _slope(m, rank, JOULES)
-        lead, loses = ranks(m, here.slowest).interval - ranks(m, rank).interval, _slope(m, rank, INTERVAL) - here.slope
+        lead, loses = ranks(m, here.slowest).interval - ranks(m, rank).interval, ranks(m, rank).slope - here.slope
         while steps > 1 and loses > 0 and (loses * (steps - 1) > lead or (loses * (steps - 1) == lead and rank < here.slowest)):
             steps //= 2
         growth = _growth(m, rank, ranks(m, rank).first_unit, clock + 1, steps - 1)
@@ -787,15 +733,6 @@ def _leap(m: int, replica: int, busy: float) -> int:
         if pool.spill > 0 and busy + growth > pool.spill_after:
             steps = 1
     return steps
-
-
-def _slope(m: int, rank: int, curve: int) -> float:
-    """By how much each decode step of a rank is longer than the one before it, or takes more energy."""
-    one, slope = ranks(m, rank), 0.0
-    pool = pools(m, one.pool)
-    for place in range(pool.reaches if one.decoders > 0 else 0):
-        slope += slopes(m, 3 * (pool.reaches_at + place) + curve).decode * sums(m, one.first_unit, place).grown
-    return slope
 
 
 def _account(m: int, replica: int, batch: int, steps: int) -> None:
@@ -816,10 +753,8 @@ def _account(m: int, replica: int, batch: int, steps: int) -> None:
         slope, work = slopes(m, 3 * (pool.reaches_at + place) + LATENCY), sums(m, one.first_unit + batch, place)
         reaches(m, pool.reaches_at + place).sum_decode += _lasting(work.decode, work.grown if steps > 1 else 0.0, steps)
         first, second = slope.pairs * work.pairs + slope.reread * work.reread, slope.pairs2 * work.pairs + slope.reread2 * work.reread
-        if first >= second:
-            pool.line += first
-        else:
-            pool.line2 += second
+        pool.line += first if first >= second else 0.0
+        pool.line2 += second if second > first else 0.0
 
 
 def _interrupt(m: int, replica: int, looked_for: bool) -> None:
@@ -835,9 +770,6 @@ def _interrupt(m: int, replica: int, looked_for: bool) -> None:
         here.leap = steps
         here.free_at = batches(m, here.first_batch).moment = here.start + _lasting(here.constant, here.slope, steps)
         _set_moment(m, replica, here.free_at)
-
-
-# A step ends.
 
 
 def _land(m: int, replica: int) -> None:
@@ -884,6 +816,7 @@ def _give_tokens(m: int, replica: int, batch: int, steps: int) -> None:
     flight, last = batches(m, here.first_batch + batch), here.first_rank + pools(m, here.pool).ranks
     moment, flight.moment = flight.moment, math.inf
     if flight.decodes:
+        flight.decodes = 0
         _count_gaps(m, replica, batch, steps, moment)
         flight.clock, flight.last = flight.clock + steps, moment
         for rank in range(here.first_rank, last):
@@ -936,7 +869,6 @@ def _finish_due(m: int, unit: int, clock: int, moment: float) -> None:
         _drop(m, group.heap_at, group.heap, 0)
         group.heap -= 1
         if slots(m, slot).end > clock:
-            _outgrow(m, slot)
             _watch(m, slot)
         else:
             _give_back(m, slot)
@@ -950,7 +882,6 @@ def _finish(m: int, slot: int, moment: float) -> None:
     rows(m, row).finish = moment
     ranks(m, slots(m, slot).rank).requests -= 1
     _leave(m, slot)
-    _free(m, slot)
     _ended(m, row, moment)
 
 
@@ -959,9 +890,9 @@ def _end_prompt(m: int, slot: int, batch: int, unit: int, moment: float) -> None
     one, row, run = slots(m, slot), rows(m, slots(m, slot).row), fleet(m)
     last = row.emitted == row.steps
     if not last and pools(m, ranks(m, one.rank).pool).role == PREFILL:
+        one.state, row.source = HANDED, slot
         _leave(m, slot)
         ranks(m, one.rank).requests -= 1
-        one.state, row.source = HANDED, slot
         _link(m, run.handed_at + one.rank, run.state_links, slot)
         _route(m, one.row)
         return
@@ -985,9 +916,6 @@ def _give_first(m: int, row: int, moment: float) -> None:
     one.emitted += 1
 
 
-# Arrivals: see reference.arrivals.
-
-
 def _ended(m: int, row: int, moment: float) -> None:
     """A request ended: its session goes on after a time to think, or its user begins another."""
     run, sent = fleet(m), rows(m, row).following
@@ -1004,32 +932,29 @@ def _ended(m: int, row: int, moment: float) -> None:
     run.arrivals += 1
 
 
-def _next_arrival(m: int) -> float:
-    """When a scheduler sees the next request."""
-    run, moment = fleet(m), math.inf
+def _next_arrival(m: int) -> tuple[float, int]:
+    """When a scheduler sees the next request, and its row: in an open loop the next one in order, or one that was sent meanwhile."""
+    run, moment, row, sent = fleet(m), math.inf, fleet(m).requests, heap(m, fleet(m).arrivals_at)
     if run.users == 0 and run.next < run.openings:
-        moment = rows(m, openings(m, run.next).row).sent + run.delay
-    return min(moment, heap(m, run.arrivals_at).moment) if run.arrivals > 0 else moment
+        row = openings(m, run.next).row
+        moment = rows(m, row).sent + run.delay
+    if run.arrivals > 0 and (sent.moment < moment or (sent.moment == moment and sent.order < row)):
+        return sent.moment, sent.what
+    return moment, row
 
 
 def _arrive(m: int) -> None:
     """Requests that are seen by now are routed, by moment and row."""
     run = fleet(m)
-    while _next_arrival(m) <= run.now:
-        row, moment, sent = run.requests, math.inf, heap(m, run.arrivals_at)
-        if run.users == 0 and run.next < run.openings:
-            row = openings(m, run.next).row
-            moment = rows(m, row).sent + run.delay
-        if run.arrivals > 0 and (sent.moment < moment or (sent.moment == moment and sent.order < row)):
-            row = sent.what
+    moment, row = _next_arrival(m)
+    while moment <= run.now:
+        if run.arrivals > 0 and heap(m, run.arrivals_at).what == row:
             _drop(m, run.arrivals_at, run.arrivals, 0)
             run.arrivals -= 1
         else:
             run.next += 1
         _route(m, row)
-
-
-# Routing: see reference.router.
+        moment, row = _next_arrival(m)
 
 
 def _route(m: int, row: int) -> None:
@@ -1040,14 +965,9 @@ def _route(m: int, row: int) -> None:
     if count == 0:
         _link(m, run.hold, run.row_links, row)
         return
-    rank = targets(m, first).rank
-    if run.routing == ROUND_ROBIN and handed:
-        rank = targets(m, first + run.decode_turns % count).rank
-        run.decode_turns += 1
-    elif run.routing == ROUND_ROBIN:
-        rank = targets(m, run.prompt_turns % count).rank
-        run.prompt_turns += 1
-    elif count > 1:
+    rank = targets(m, first + targets(m, first).turns % count).rank
+    targets(m, first).turns += 1
+    if run.routing != ROUND_ROBIN:
         rank = _choose(m, row, first, count)
     if run.routing == PREFIX_AFFINITY and not handed:
         for at in range(one.first_block, one.first_block + one.blocks):
@@ -1103,9 +1023,6 @@ def _can_run(m: int, row: int, rank: int) -> bool:
     return True
 
 
-# Caches that go from one place to another: see reference.fleet.
-
-
 def _receive_caches(m: int) -> None:
     """Caches that are here by now: their prompts go on, or decode after what another rank computed."""
     run = fleet(m)
@@ -1122,7 +1039,6 @@ def _receive_caches(m: int) -> None:
         elif slots(m, source).state == LOST:
             _give_back(m, slot)
             _leave(m, slot)
-            _free(m, slot)
             rank.requests -= 1
             _start_again(m, row)
         else:
@@ -1222,19 +1138,16 @@ def _clear(m: int, rank: int) -> None:
             if slots(m, slot).state == DECODING:
                 _part(m, slot)
             _leave(m, slot)
-            _free(m, slot)
             rows(m, slots(m, slot).row).preemptions += 1
             _link(m, run.again, run.row_links, slots(m, slot).row)
     while _first_waiting(m, rank) != NONE:
         _link(m, run.again, run.row_links, _pop(m, _first_waiting(m, rank), run.row_links))
     while lists(m, run.inboxes_at + rank).head != NONE:
         _link(m, run.again, run.row_links, _pop(m, run.inboxes_at + rank, run.row_links))
-    for which in (run.prompts_at + rank, run.ready_at + rank):
-        lists(m, which).head = lists(m, which).tail = NONE
     while lists(m, run.handed_at + rank).head != NONE:
         slots(m, _pop(m, run.handed_at + rank, run.state_links)).state = LOST
-    while _pop(m, run.idle_at + rank, run.block_links) != NONE or _pop(m, run.hosted_at + rank, run.block_links) != NONE:
-        pass
+    for which in (run.prompts_at + rank, run.ready_at + rank, run.idle_at + rank, run.hosted_at + rank):
+        lists(m, which).head = lists(m, which).tail = NONE
     for place in range(run.all_blocks):
         if blocks(m, place).users != FREE and blocks(m, place).rank == rank:
             _forget(m, place)
@@ -1244,42 +1157,24 @@ def _clear(m: int, rank: int) -> None:
     one.used, one.forming, one.waiting, one.idle, one.hosted, one.requests = 0.0, 1, 0, 0, 0, 0
 
 
-# The run: see reference.fleet.
-
-
-def _next_moment(m: int) -> float:
-    """When something happens next; infinite when nothing will."""
-    run = fleet(m)
-    if run.awake > 0:
-        return run.now
-    moment = min(tree(m, 1).moment, _next_arrival(m))
-    if run.transfers > 0:
-        moment = min(moment, heap(m, run.transfers_at).moment)
-    if run.outage < run.all_outages and (moment < math.inf or lists(m, run.hold).head != NONE):
-        moment = min(moment, outages(m, run.outage).moment)
-    return max(run.now, moment)
-
-
-def _land_all(m: int) -> None:
-    """Steps of all replicas that end by now, by index."""
-    run = fleet(m)
-    while tree(m, 1).moment <= run.now:
-        place = 1
-        while place < run.leaves:
-            place *= 2
-            place += tree(m, place).moment > run.now
-        _land(m, place - run.leaves)
-
-
 def serve(m: int, turns: int) -> int:
     """Go on for so many turns; 0 when nothing is left to do. See reference.fleet.Simulation.run."""
     run = fleet(m)
     for _ in range(turns):
-        moment = _next_moment(m)
-        if moment == math.inf:
+        moment = min(tree(m, 1).moment, _next_arrival(m)[0])
+        if run.transfers > 0:
+            moment = min(moment, heap(m, run.transfers_at).moment)
+        if run.outage < run.all_outages and (moment < math.inf or lists(m, run.hold).head != NONE):
+            moment = min(moment, outages(m, run.outage).moment)
+        if run.awake == 0 and moment == math.inf:
             return 0
-        run.now = moment
-        _land_all(m)
+        run.now = run.now if run.awake > 0 else max(run.now, moment)
+        while tree(m, 1).moment <= run.now:  # steps of all replicas that end by now, by index
+            place = 1
+            while place < run.leaves:
+                place *= 2
+                place += tree(m, place).moment > run.now
+            _land(m, place - run.leaves)
         _receive_caches(m)
         _switch(m)
         _arrive(m)

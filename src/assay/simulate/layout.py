@@ -79,10 +79,10 @@ TABLES = {
     # A scheduler: how many run and wait; bytes of cache in use, idle blocks, the most that was busy; the step at hand.
     "ranks": _record(
         "", "pool replica first_unit running waiting requests forming gave_way idle hosted tokens sampled decoders prompted",
-        "used most link_free interval",
+        "used most link_free interval slope",
     ),
-    # Ranks that take prompts, then those that decode what others computed.
-    "targets": _record("rank", "", ""),
+    # Ranks that take prompts, then those that decode what others computed; how many requests each list had, at its first.
+    "targets": _record("rank", "turns", ""),
     "outages": _record("", "replica up", "moment"),
     # The next moment of each replica, and above them the least of each pair.
     "tree": _record("", "", "moment"),
@@ -92,7 +92,7 @@ TABLES = {
         "", "requests openings all_ranks all_pools all_outages all_replicas all_slots all_blocks classes reaches block_sizes prefix_block "
         "state_links block_links row_links batch_links waits_at inboxes_at prompts_at ready_at handed_at idle_at hosted_at fresh_at ending_at "
         "turns_at hold again free_slots free_blocks users next arrivals arrivals_at transfers transfers_at tickets admissions awake outage "
-        "routing prompt_targets decode_targets prompt_turns decode_turns leaves ended steps hands_over",
+        "routing prompt_targets decode_targets leaves ended steps hands_over",
         "now delay load_bound link_bandwidth link_latency busy batch prefill cached joules",
     ),
 }  # fmt: skip

@@ -227,7 +227,7 @@ class Simulation:
 
     def _route_held(self) -> None:
         for _ in range(len(self.held)):
-            self._route(self.held.popleft())
+            self._again(self.held.popleft())
 
     def _fail(self, replica: Replica) -> None:
         """All that a replica holds is lost; its requests go elsewhere with the tokens they have, those that ran first."""
