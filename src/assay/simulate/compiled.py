@@ -75,19 +75,27 @@ def _laid_out(workload: Workload, fleet: Fleet, seed: int) -> Tables:
 def _lay_rows(tables: Tables, workload: Workload, fleet: Fleet, seed: int) -> None:
     """The requests, and the dense ids of their prefix blocks (none without a prefix cache)."""
     tables["rows"] = rows = np.zeros(workload.requests, TABLES["rows"])
-    rows["sent"] = workload.arrival
-    rows["input"], rows["output"] = workload.input, workload.output
-    rows["steps"], rows["rate"] = decode_steps(workload.output, fleet.width, fleet.acceptance, seed)
-    rows["first_token"] = rows["finish"] = np.nan
-    rows["source"] = NONE
-    rows["following"] = workload.following() if workload.session.size else NONE
+    looped = bool(workload.concurrency or workload.session.size)
+    tables["arrivals"] = np.array(workload.arrival, np.float64, copy=looped or None).view(
+        TABLES["arrivals"]
+    )  # the kernel says when others are sent
+    tables["inputs"] = np.ascontiguousarray(workload.input).view(TABLES["inputs"])
+    tables["outputs"] = np.ascontiguousarray(workload.output).view(TABLES["outputs"])
+    steps, rate = decode_steps(workload.output, fleet.width, fleet.acceptance, seed)
+    tables["decodes"] = steps.view(TABLES["decodes"])
+    for name in ("first_tokens", "finishes"):
+        tables[name] = np.full(workload.requests, np.nan).view(TABLES[name])
+    if fleet.width > 1:
+        rows["faster"] = rate - 1
+    if workload.session.size:
+        rows["following"] = np.maximum(workload.following(), 0)
     opening = np.flatnonzero(workload.opens) if workload.session.size else np.arange(workload.requests)
     tables["openings"] = opening.astype(np.int32).view(TABLES["openings"])
     if workload.think.size:
         rows["think"] = workload.think
     if workload.priority.size:
         rows["priority"] = np.unique(workload.priority, return_inverse=True)[1]
-    tables["fleet"]["classes"] = int(rows["priority"].max()) + 1
+    tables["fleet"]["classes"] = int(rows["priority"].max()) + 1 if workload.priority.size else 1
     affine = fleet.routing == PREFIX_AFFINITY
     if workload.prefix.size and (affine or any(pool.policy.prefix_cache for pool in fleet.pools)):
         rows["first_block"] = workload.prefix_offsets[:-1]
@@ -107,14 +115,14 @@ def _dense(ids: Integers) -> Integers:
 
 def _start_arrivals(workload: Workload, tables: Tables) -> None:
     """In a closed loop each user sends the first request in turn; in an open loop rows are read in order, later turns left out."""
-    rows, run = tables["rows"], tables["fleet"]
+    sent, run = tables["arrivals"]["moment"], tables["fleet"]
     run["openings"] = len(tables["openings"])
     if not workload.concurrency:
         return
     first = tables["openings"]["row"][: workload.concurrency]
-    rows["sent"][first] = np.arange(len(first)) * (workload.ramp / workload.concurrency)
+    sent[first] = np.arange(len(first)) * (workload.ramp / workload.concurrency)
     arrivals = tables["heap"][: len(first)]
-    arrivals["moment"], arrivals["order"], arrivals["what"] = rows["sent"][first] + run["delay"], first, first
+    arrivals["moment"], arrivals["order"], arrivals["what"] = sent[first] + run["delay"], first, first
     run["arrivals"] = run["next"] = len(first)
 
 
@@ -248,7 +256,7 @@ def _lay_lists(tables: Tables) -> None:
     run["batch_links"] = 2 * slots + blocks + len(tables["rows"])
     tables["lists"] = lists = np.full(2 * place, NONE, np.int32).view(TABLES["lists"])
     tables["links"] = links = np.zeros(int(run["batch_links"][0]) + batches, TABLES["links"])
-    _filled(lists, int(run["free_slots"][0]), links[slots:][:slots], 0)
+    _filled(lists, int(run["free_slots"][0]), links[slots:][1:slots], 1)
     _filled(lists, int(run["free_blocks"][0]), links[2 * slots :][:blocks], 0)
     ends = np.append(replicas["first_batch"][1:], batches)
     for replica, (first, end) in enumerate(zip(replicas["first_batch"], ends, strict=True)):
@@ -277,13 +285,13 @@ def _lay_blocks(tables: Tables) -> None:
 def _lay_slots(tables: Tables, workload: Workload, fleet: Fleet) -> None:
     """Room for all that can run, and for what prefill ranks hold for others."""
     tables["fleet"]["hands_over"] = hands_over = any(pool.role == DECODE for pool in fleet.pools)
-    count = 1
+    count = 2
     for pool in fleet.pools:
         seats = pool.policy.max_num_seqs
         if hands_over and pool.policy.footprint(1) > 0:
             seats += int(min(pool.policy.kv_capacity // pool.policy.footprint(1), workload.requests))
         count += pool.replicas * pool.times.ranks * seats
-    tables["slots"] = np.zeros(min(count, 2 * workload.requests + 1), TABLES["slots"])
+    tables["slots"] = np.zeros(min(count, 2 * workload.requests + 2), TABLES["slots"])
 
 
 def _lay_heap(tables: Tables, workload: Workload) -> None:
@@ -326,12 +334,12 @@ def _lay_targets(tables: Tables) -> None:
 def _outcome(fleet: Fleet, tables: Tables) -> Outcome:
     run, rows, ranks = tables["fleet"][0], tables["rows"], tables["ranks"]
     return Outcome(
-        arrival=rows["sent"].copy(),
-        first_token=rows["first_token"].copy(),
-        finish=rows["finish"].copy(),
+        arrival=tables["arrivals"]["moment"],
+        first_token=tables["first_tokens"]["moment"],
+        finish=tables["finishes"]["moment"],
         preemptions=rows["preemptions"].astype(np.int64),
         prefix_hit=rows["prefix_hit"].astype(np.int64),
-        largest_gap=np.where(np.isfinite(rows["finish"]), rows["largest_gap"], 0.0),
+        largest_gap=np.where(np.isfinite(tables["finishes"]["moment"]), rows["largest_gap"], 0.0),
         gaps=tables["gaps"]["count"],
         resource_seconds=np.sum([tally.resource_seconds() for tally in _tallies(fleet, tables)], axis=0),
         joules=float(run["joules"]),

@@ -25,7 +25,9 @@ WHOLE, ALONE, BARE = range(3)  # a step as it is, without its prompts, without a
 MIXER = 2654435761  # see reference.router
 FIRST_GAP = (1023 - 20) << 7  # exponent and leading bits of the smallest gap
 
-rows, openings, ids, where, home, blocks = map(table, ("rows", "openings", "ids", "where", "home", "blocks"))
+rows, arrivals, inputs, outputs, decodes = map(table, ("rows", "arrivals", "inputs", "outputs", "decodes"))
+first_tokens, finishes, openings = map(table, ("first_tokens", "finishes", "openings"))
+ids, where, home, blocks = map(table, ("ids", "where", "home", "blocks"))
 slots, links, lists, heap, peaks, pools = map(table, ("slots", "links", "lists", "heap", "peaks", "pools"))
 reaches, slopes, sizes, samples, replicas, batches = map(table, ("reaches", "slopes", "sizes", "samples", "replicas", "batches"))
 units, ranks, targets, outages, tree, gaps = map(table, ("units", "ranks", "targets", "outages", "tree", "gaps"))
@@ -344,8 +346,9 @@ def _join(m: int, slot: int, batch: int, unit: int) -> None:
     """A sequence decodes in a micro-batch from its next step on."""
     one, row = slots(m, slot), rows(m, slots(m, slot).row)
     one.state, one.batch, one.unit, one.joined, one.emitted = DECODING, batch, unit, batches(m, batch).clock, row.emitted
-    one.context, one.rate, one.gap, one.crossed = row.input + 1 + row.rate * (row.emitted - 1), row.rate, row.largest_gap, 0
-    one.end, one.fresh = one.joined + 1 + row.steps - row.emitted, 1
+    one.rate, one.gap, one.crossed, one.fresh = 1.0 + row.faster, row.largest_gap, 0, 1
+    one.context = inputs(m, one.row).tokens + 1 + one.rate * (row.emitted - 1)
+    one.end = one.joined + 1 + decodes(m, one.row).steps - row.emitted
     for place in range(pools(m, ranks(m, one.rank).pool).reaches):
         sums(m, unit, place).context += one.context
         _count_in(m, slot, place, 1)
@@ -471,12 +474,12 @@ def _preempt_last(m: int, rank: int) -> None:
 def _hold(m: int, row: int, rank: int) -> int:
     """Admit a row if there is room for its whole prompt, after what of it is cached but its last token; its slot, or NONE."""
     one, request, run = ranks(m, rank), rows(m, row), fleet(m)
-    pool, prompt = pools(m, one.pool), request.input
+    pool, prompt = pools(m, one.pool), inputs(m, row).tokens
     if request.emitted > 0:
-        prompt = int(prompt + 1 + request.rate * (request.emitted - 1))
+        prompt = int(prompt + 1 + (1.0 + request.faster) * (request.emitted - 1))
     needed = _footprint(m, pool, prompt + pool.width - 1, pool.block_size)
     shared = used = hosted = most = 0
-    if pool.caches and request.source == NONE and request.blocks > 0:
+    if pool.caches and request.source == 0 and request.blocks > 0:
         most = min(request.blocks, (prompt - 1) // run.prefix_block)
     while shared < most:
         place = _block_of(m, ids(m, request.first_block + shared).id, rank)
@@ -498,11 +501,11 @@ def _hold(m: int, row: int, rank: int) -> int:
     new.row, new.rank, new.serial, new.fresh, new.state = row, rank, run.admissions, 0, FLYING
     new.prompt, new.reserved, new.shared, new.computed = prompt, needed, shared, shared * run.prefix_block
     new.hit, run.admissions = new.computed, run.admissions + 1
-    if request.source == NONE and request.preemptions == 0:
+    if request.source == 0 and request.preemptions == 0:
         request.prefix_hit = new.hit
-    if request.source != NONE or hosted > 0:  # over the link of the rank, or from host memory, after what was called for before
+    if request.source > 0 or hosted > 0:  # over the link of the rank, or from host memory, after what was called for before
         seconds = hosted * pool.block_bytes / pool.host_bandwidth
-        if request.source != NONE:
+        if request.source > 0:
             seconds = run.link_latency + _footprint(m, pool, prompt, 1) / run.link_bandwidth
         one.link_free, new.state = max(run.now, one.link_free) + seconds, LOADING
         _push(m, run.transfers_at, run.transfers, one.link_free, run.tickets, slot)
@@ -511,7 +514,7 @@ def _hold(m: int, row: int, rank: int) -> int:
     return slot
 
 
-def _plan(m: int, rank: int, batch: int, unit: int, prompts: bool, decodes: bool) -> None:
+def _plan(m: int, rank: int, batch: int, unit: int, prompts: bool, decoding: bool) -> None:
     """Fill a step of a micro-batch: its decodes, the prompts under way, and the requests that can be admitted."""
     one, group, run = ranks(m, rank), units(m, unit), fleet(m)
     pool = pools(m, one.pool)
@@ -519,7 +522,7 @@ def _plan(m: int, rank: int, batch: int, unit: int, prompts: bool, decodes: bool
     quota = -(-min(one.running + one.waiting, pool.max_num_seqs) // pool.depth)
     while lists(m, run.ready_at + rank).head != NONE and group.count < quota:
         _join(m, _pop(m, run.ready_at + rank, run.state_links), batch, unit)
-    if decodes and group.count > 0:
+    if decoding and group.count > 0:
         growth = _growth(m, rank, unit, batches(m, batch).clock, 1)
         while not _fits(m, rank, growth):
             one.gave_way = 1
@@ -555,12 +558,12 @@ def _fill(m: int, rank: int, batch: int, unit: int, places: int) -> None:
             break
         row = lists(m, which).head
         source = rows(m, row).source
-        if source != NONE and slots(m, source).state == LOST:
+        if source > 0 and slots(m, source).state == LOST:
             one.waiting -= 1
             one.requests -= 1
             _start_again(m, _pop(m, which, run.row_links))
             continue
-        if one.running == pool.max_num_seqs or (source == NONE and (left == 0 or places == 0)):
+        if one.running == pool.max_num_seqs or (source == 0 and (left == 0 or places == 0)):
             break
         slot = _hold(m, row, rank)
         if slot == NONE:
@@ -625,16 +628,16 @@ def _try(m: int, replica: int, batch: int) -> bool:
     """Fill a step of a micro-batch; False when there is nothing to do."""
     here = replicas(m, replica)
     pool, prompts = pools(m, here.pool), here.held == 0
-    decodes = pool.batching == MIXED or not prompts
+    decoding = pool.batching == MIXED or not prompts
     while True:
         here.mixed = here.tokens = 0
         for rank in range(here.first_rank, here.first_rank + pool.ranks):
-            _plan(m, rank, here.first_batch + batch, ranks(m, rank).first_unit + batch, prompts, decodes)
+            _plan(m, rank, here.first_batch + batch, ranks(m, rank).first_unit + batch, prompts, decoding)
             here.mixed |= ranks(m, rank).prompted > 0
             here.tokens += ranks(m, rank).tokens
-        if here.mixed or decodes:
+        if here.mixed or decoding:
             return here.tokens > 0
-        prompts, decodes = False, True
+        prompts, decoding = False, True
 
 
 def _own(m: int, rank: int, unit: int, curve: int, part: int) -> float:
@@ -879,7 +882,7 @@ def _finish_due(m: int, unit: int, clock: int, moment: float) -> None:
 def _finish(m: int, slot: int, moment: float) -> None:
     """A request has all its tokens; its memory is given back already."""
     row = slots(m, slot).row
-    rows(m, row).finish = moment
+    finishes(m, row).moment = moment
     ranks(m, slots(m, slot).rank).requests -= 1
     _leave(m, slot)
     _ended(m, row, moment)
@@ -888,7 +891,7 @@ def _finish(m: int, slot: int, moment: float) -> None:
 def _end_prompt(m: int, slot: int, batch: int, unit: int, moment: float) -> None:
     """A prompt is computed: its sequence decodes from now on, or its cache stays until a decode rank has fetched it."""
     one, row, run = slots(m, slot), rows(m, slots(m, slot).row), fleet(m)
-    last = row.emitted == row.steps
+    last = row.emitted == decodes(m, one.row).steps
     if not last and pools(m, ranks(m, one.rank).pool).role == PREFILL:
         one.state, row.source = HANDED, slot
         _leave(m, slot)
@@ -911,7 +914,7 @@ def _give_first(m: int, row: int, moment: float) -> None:
         gaps(m, _gap_bin(moment - one.last)).count += 1
         one.largest_gap = max(one.largest_gap, moment - one.last)
     else:
-        one.first_token = moment
+        first_tokens(m, row).moment = moment
     one.last = moment
     one.emitted += 1
 
@@ -920,14 +923,14 @@ def _ended(m: int, row: int, moment: float) -> None:
     """A request ended: its session goes on after a time to think, or its user begins another."""
     run, sent = fleet(m), rows(m, row).following
     run.ended += 1
-    if sent != NONE:
+    if sent > 0:
         moment += rows(m, sent).think
     elif run.users > 0 and run.next < run.openings:
         sent = openings(m, run.next).row
         run.next += 1
     else:
         return
-    rows(m, sent).sent = moment
+    arrivals(m, sent).moment = moment
     _push(m, run.arrivals_at, run.arrivals, moment + run.delay, sent, sent)
     run.arrivals += 1
 
@@ -937,7 +940,7 @@ def _next_arrival(m: int) -> tuple[float, int]:
     run, moment, row, sent = fleet(m), math.inf, fleet(m).requests, heap(m, fleet(m).arrivals_at)
     if run.users == 0 and run.next < run.openings:
         row = openings(m, run.next).row
-        moment = rows(m, row).sent + run.delay
+        moment = arrivals(m, row).moment + run.delay
     if run.arrivals > 0 and (sent.moment < moment or (sent.moment == moment and sent.order < row)):
         return sent.moment, sent.what
     return moment, row
@@ -960,7 +963,7 @@ def _arrive(m: int) -> None:
 def _route(m: int, row: int) -> None:
     """Send a request to a rank; hold it while none is up, reject it when it could not run there alone."""
     run, one = fleet(m), rows(m, row)
-    handed = one.source != NONE
+    handed = one.source > 0
     first, count = (run.all_ranks, run.decode_targets) if handed else (0, run.prompt_targets)
     if count == 0:
         _link(m, run.hold, run.row_links, row)
@@ -973,7 +976,7 @@ def _route(m: int, row: int) -> None:
         for at in range(one.first_block, one.first_block + one.blocks):
             home(m, ids(m, at).id).rank = rank
     if not _can_run(m, row, rank):
-        one.first_token = math.nan
+        first_tokens(m, row).moment = math.nan
         _ended(m, row, run.now)
         return
     to = ranks(m, rank)
@@ -1013,12 +1016,12 @@ def _choose(m: int, row: int, first: int, count: int) -> int:
 
 def _can_run(m: int, row: int, rank: int) -> bool:
     """Whether a request could run alone on a rank, and where it goes after its prompt: see Policy.most."""
-    one, run = rows(m, row), fleet(m)
+    run, prompt, output = fleet(m), inputs(m, row).tokens, outputs(m, row).tokens
     for at in range(run.all_pools):
         pool = pools(m, at)
         if at == ranks(m, rank).pool or (run.hands_over and pool.role != PREFILL):
-            longest = one.input + max(one.output, 1) - 1 + (pool.width - 1 + pool.block_size if pool.width > 1 else 0)
-            if one.input + one.output > pool.max_context or _footprint(m, pool, longest, pool.block_size) > pool.kv_capacity:
+            longest = prompt + max(output, 1) - 1 + (pool.width - 1 + pool.block_size if pool.width > 1 else 0)
+            if prompt + output > pool.max_context or _footprint(m, pool, longest, pool.block_size) > pool.kv_capacity:
                 return False
     return True
 
@@ -1034,7 +1037,7 @@ def _receive_caches(m: int) -> None:
         source = rows(m, row).source
         _wake(m, rank.replica)
         _interrupt(m, rank.replica, False)
-        if source == NONE:
+        if source == 0:
             _start_prompt(m, slot)
         elif slots(m, source).state == LOST:
             _give_back(m, slot)
@@ -1046,7 +1049,7 @@ def _receive_caches(m: int) -> None:
             _give_back(m, source)
             _wake(m, ranks(m, slots(m, source).rank).replica)
             _free(m, source)
-            rows(m, row).source = NONE
+            rows(m, row).source = 0
             _give_first(m, row, moment)
             _link(m, run.ready_at + slots(m, slot).rank, run.state_links, slot)
 
@@ -1054,9 +1057,9 @@ def _receive_caches(m: int) -> None:
 def _start_again(m: int, row: int) -> None:
     """Route a request once more; the cache of its prompt counts only where it is still held."""
     source = rows(m, row).source
-    if source != NONE and slots(m, source).state == LOST:
+    if source > 0 and slots(m, source).state == LOST:
         _free(m, source)
-        rows(m, row).source = NONE
+        rows(m, row).source = 0
     _route(m, row)
 
 

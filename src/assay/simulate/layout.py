@@ -17,13 +17,19 @@ def _record(small: str, integers: str, reals: str) -> np.dtype[np.void]:
 
 
 TABLES = {
-    # A request: its columns; `steps` after its first token, of `rate` tokens each; its class of priority; its prefix blocks; the next turn
-    # of its session; what it saw; while it does not decode, the tokens it `emitted`, the moment of the last, and the slot that holds its
-    # prompt's cache elsewhere (`source`).
+    # A request that is not its columns' alone: its class of priority; its prefix blocks; the row of the next turn of its session (0: none);
+    # the tokens beyond one that it gets in a decode step; while it does not decode, the tokens it `emitted`, the moment of the last, and
+    # the slot that holds its prompt's cache elsewhere (`source`, 0: none); what it saw. Without much said all is 0.
     "rows": _record(
-        "input output steps priority blocks following emitted source preemptions prefix_hit", "first_block",
-        "sent think first_token finish largest_gap last rate",
+        "priority blocks following emitted source preemptions prefix_hit", "first_block", "think largest_gap last faster"
     ),
+    # Columns of requests: when each was sent, its lengths, its steps after the first token; when it had the first and the last.
+    "arrivals": _record("", "", "moment"),
+    "inputs": _record("", "tokens", ""),
+    "outputs": _record("", "tokens", ""),
+    "decodes": _record("", "steps", ""),
+    "first_tokens": _record("", "", "moment"),
+    "finishes": _record("", "", "moment"),
     # Rows that are the first turn of a session, or requests of their own.
     "openings": _record("row", "", ""),
     # Prefix blocks of all rows; the block of each id, or NONE; the rank to which each id went last, or NONE.
@@ -32,7 +38,7 @@ TABLES = {
     "home": _record("rank", "", ""),
     # A prefix block: its id and rank, its users, and the next block of the same id on another rank.
     "blocks": _record("id rank users chain", "", ""),
-    # A running sequence, or one handed over: `prompt` tokens of which `computed`; shared blocks, hit tokens; `reserved` bytes for its
+    # A running sequence, or one handed over (slot 0 is never used): `prompt` tokens of which `computed`; shared blocks, hit tokens; `reserved` bytes for its
     # prompt. Since its micro-batch's clock was `joined` it decodes, from `context` tokens, until `end`; it has outgrown the first `crossed`
     # reaches, and is `fresh` until its first step.
     "slots": _record(
