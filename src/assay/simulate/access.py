@@ -19,15 +19,14 @@ def table(name: str) -> Callable[[int, int], Record]:
     """What gives, within compiled code, the record of a table at an index; neither is checked."""
     record, size = from_dtype(TABLES[name]), TABLES[name].itemsize
 
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def emit(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         place = builder.mul(arguments[1], context.get_value_type(types.int64)(size))
         return builder.inttoptr(builder.add(_first(name, context, builder, arguments[0]), place), context.get_value_type(record))
 
-    @_intrinsic
-    def at(typingctx: Any, m: Any, index: Any) -> Any:
+    def at(_typingctx: Any, _m: Any, _index: Any) -> Any:
         return record(types.int64, types.int64), emit
 
-    found: Callable[[int, int], Record] = at
+    found: Callable[[int, int], Record] = _intrinsic(at)
     return found
 
 
@@ -35,14 +34,13 @@ def single(name: str) -> Callable[[int], Record]:
     """What gives, within compiled code, the record of a table that has one."""
     record = from_dtype(TABLES[name])
 
-    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    def emit(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         return builder.inttoptr(_first(name, context, builder, arguments[0]), context.get_value_type(record))
 
-    @_intrinsic
-    def one(typingctx: Any, m: Any) -> Any:
+    def one(_typingctx: Any, _m: Any) -> Any:
         return record(types.int64), emit
 
-    found: Callable[[int], Record] = one
+    found: Callable[[int], Record] = _intrinsic(one)
     return found
 
 
@@ -54,11 +52,13 @@ def _first(name: str, context: Any, builder: Any, m: Any) -> Any:
     return first
 
 
-def _emit_bits(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+def _emit_bits(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
     return builder.bitcast(arguments[0], context.get_value_type(types.int64))
 
 
-@_intrinsic
-def bits(typingctx: Any, value: Any) -> Any:
-    """The 64 bits of a float as an integer, within compiled code."""
+def _bits(_typingctx: Any, _value: Any) -> Any:
     return types.int64(types.float64), _emit_bits
+
+
+bits: Callable[[float], int] = _intrinsic(_bits)
+"""The 64 bits of a float as an integer, within compiled code."""

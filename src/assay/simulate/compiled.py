@@ -153,7 +153,7 @@ def _lay_pools(tables: Tables, fleet: Fleet, prefix_block: int) -> None:
     tables.update({name: np.concatenate(part) for name, part in parts.items()})
 
 
-def _limits(row: Records, pool: Pool, prefix_block: int) -> None:
+def _limits(row: np.void, pool: Pool, prefix_block: int) -> None:
     policy, times = pool.policy, pool.times
     names = "token_budget max_num_seqs block_size batching max_context look_interval prefill_wait kv_capacity host_bandwidth"
     for name in names.split():

@@ -18,7 +18,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Outage:
-    """At `time` seconds a replica, counted over the pools in order, starts (`up`) or fails; one whose first entry is a start is down before."""
+    """At `time` seconds a replica, counted over the pools, starts (`up`) or fails; one whose first entry is a start is down before."""
 
     time: float
     replica: int

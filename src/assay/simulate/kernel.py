@@ -31,15 +31,15 @@ ids, where, home, blocks = map(table, ("ids", "where", "home", "blocks"))
 slots, links, lists, heap, peaks, pools = map(table, ("slots", "links", "lists", "heap", "peaks", "pools"))
 reaches, slopes, sizes, samples, replicas, batches = map(table, ("reaches", "slopes", "sizes", "samples", "replicas", "batches"))
 units, ranks, targets, outages, tree, gaps = map(table, ("units", "ranks", "targets", "outages", "tree", "gaps"))
-_sums, _residues, fleet = table("sums"), table("residues"), single("fleet")
+all_sums, all_residues, fleet = table("sums"), table("residues"), single("fleet")
 
 
-def sums(m: int, unit: int, place: int) -> Record:
-    return _sums(m, unit * fleet(m).reaches + place)
+def _sums(m: int, unit: int, place: int) -> Record:
+    return all_sums(m, unit * fleet(m).reaches + place)
 
 
-def residues(m: int, unit: int, place: int, residue: int) -> Record:
-    return _residues(m, (unit * fleet(m).reaches + place) * fleet(m).block_sizes + residue)
+def _residues(m: int, unit: int, place: int, residue: int) -> Record:
+    return all_residues(m, (unit * fleet(m).reaches + place) * fleet(m).block_sizes + residue)
 
 
 def _footprint(m: int, pool: Record, context: int, size: int) -> float:
@@ -322,9 +322,9 @@ def _count_in(m: int, slot: int, place: int, sign: int) -> None:
     """Count a sequence among those that grow within a reach, or no more."""
     one = slots(m, slot)
     pool = pools(m, ranks(m, one.rank).pool)
-    sums(m, one.unit, place).grown += sign * one.rate
+    _sums(m, one.unit, place).grown += sign * one.rate
     if pool.width == 1:
-        residues(m, one.unit, place, (one.joined - int(one.context) + 1) % pool.block_size).count += sign
+        _residues(m, one.unit, place, (one.joined - int(one.context) + 1) % pool.block_size).count += sign
 
 
 def _watch(m: int, slot: int) -> None:
@@ -333,7 +333,7 @@ def _watch(m: int, slot: int) -> None:
     unit, pool, known = units(m, one.unit), pools(m, ranks(m, one.rank).pool), one.context
     known += one.rate * (batches(m, one.batch).clock - one.joined)
     while one.crossed < pool.reaches and reaches(m, pool.reaches_at + one.crossed).window < known:
-        sums(m, one.unit, one.crossed).context -= known - reaches(m, pool.reaches_at + one.crossed).window
+        _sums(m, one.unit, one.crossed).context -= known - reaches(m, pool.reaches_at + one.crossed).window
         _count_in(m, slot, one.crossed, -1)
         one.crossed += 1
     if one.crossed < pool.reaches:
@@ -350,7 +350,7 @@ def _join(m: int, slot: int, batch: int, unit: int) -> None:
     one.context = inputs(m, one.row).tokens + 1 + one.rate * (row.emitted - 1)
     one.end = one.joined + 1 + decodes(m, one.row).steps - row.emitted
     for place in range(pools(m, ranks(m, one.rank).pool).reaches):
-        sums(m, unit, place).context += one.context
+        _sums(m, unit, place).context += one.context
         _count_in(m, slot, place, 1)
     _link(m, fleet(m).fresh_at + unit, fleet(m).state_links, slot)
     units(m, unit).count += 1
@@ -365,9 +365,9 @@ def _part(m: int, slot: int) -> None:
     steps = batch.clock - one.joined
     for place in range(pool.reaches):
         if place < one.crossed:
-            sums(m, one.unit, place).context -= reaches(m, pool.reaches_at + place).window
+            _sums(m, one.unit, place).context -= reaches(m, pool.reaches_at + place).window
         else:
-            sums(m, one.unit, place).context -= one.context + one.rate * steps
+            _sums(m, one.unit, place).context -= one.context + one.rate * steps
             _count_in(m, slot, place, -1)
     row.emitted, row.largest_gap = one.emitted + steps, one.gap
     if one.fresh:
@@ -428,13 +428,13 @@ def _growth(m: int, rank: int, unit: int, clock: int, steps: int) -> float:
     pool, total = pools(m, ranks(m, rank).pool), 0.0
     size = pool.block_size
     for place in range(pool.reaches):
-        each, grown = reaches(m, pool.reaches_at + place).bytes, sums(m, unit, place).grown
+        each, grown = reaches(m, pool.reaches_at + place).bytes, _sums(m, unit, place).grown
         if pool.width > 1:
             total += each * grown * steps
             continue
         count = steps // size * int(grown)
         for step in range(steps % size):
-            count += residues(m, unit, place, (clock + step) % size).count
+            count += _residues(m, unit, place, (clock + step) % size).count
         total += each * size * count
     return total
 
@@ -533,7 +533,7 @@ def _plan(m: int, rank: int, batch: int, unit: int, prompts: bool, decoding: boo
         one.decoders = group.count
         one.tokens = one.sampled = group.count * pool.width
     for place in range(pool.reaches):
-        work = sums(m, unit, place)
+        work = _sums(m, unit, place)
         work.decode = work.context if one.decoders > 0 else 0.0
         work.pairs = work.reread = work.bare_pairs = work.bare_reread = 0.0
     if prompts and (one.waiting > 0 or lists(m, run.prompts_at + rank).head != NONE):
@@ -584,7 +584,7 @@ def _add_chunk(m: int, slot: int, chunk: int, batch: int, unit: int) -> int:
     rank, before, bare = ranks(m, one.rank), one.computed, one.computed - one.hit
     pool = pools(m, rank.pool)
     for place in range(pool.reaches):
-        work, window = sums(m, unit, place), reaches(m, pool.reaches_at + place).window
+        work, window = _sums(m, unit, place), reaches(m, pool.reaches_at + place).window
         work.pairs += _attended(before, chunk, window)
         work.reread += min(before, window)
         work.bare_pairs += _attended(bare, chunk, window)
@@ -653,7 +653,7 @@ def _own(m: int, rank: int, unit: int, curve: int, part: int) -> float:
     if pool.draft > 0:
         seconds += samples(m, 3 * (pool.draft_at + one.decoders) + curve).each
     for place in range(pool.reaches):
-        slope, work = slopes(m, 3 * (pool.reaches_at + place) + curve), sums(m, unit, place)
+        slope, work = slopes(m, 3 * (pool.reaches_at + place) + curve), _sums(m, unit, place)
         seconds += slope.decode * work.decode
         if mixed:
             pairs, reread = (work.bare_pairs, work.bare_reread) if part == BARE else (work.pairs, work.reread)
@@ -721,7 +721,7 @@ def _leap(m: int, replica: int, busy: float) -> int:
             steps = min(steps, pool.look_interval - here.unseen)
         ranks(m, rank).slope = 0.0
         for place in range(pool.reaches if ranks(m, rank).decoders > 0 else 0):
-            slope, grown = 3 * (pool.reaches_at + place), sums(m, ranks(m, rank).first_unit, place).grown
+            slope, grown = 3 * (pool.reaches_at + place), _sums(m, ranks(m, rank).first_unit, place).grown
             ranks(m, rank).slope += slopes(m, slope + INTERVAL).decode * grown
             here.joules_slope += slopes(m, slope + JOULES).decode * grown
     here.slope = ranks(m, here.slowest).slope
@@ -753,7 +753,7 @@ def _account(m: int, replica: int, batch: int, steps: int) -> None:
     if pool.joint > 0:
         sizes(m, 3 * (pool.joint_at + here.tokens) + here.mixed).steps += steps
     for place in range(pool.reaches):
-        slope, work = slopes(m, 3 * (pool.reaches_at + place) + LATENCY), sums(m, one.first_unit + batch, place)
+        slope, work = slopes(m, 3 * (pool.reaches_at + place) + LATENCY), _sums(m, one.first_unit + batch, place)
         reaches(m, pool.reaches_at + place).sum_decode += _lasting(work.decode, work.grown if steps > 1 else 0.0, steps)
         first, second = slope.pairs * work.pairs + slope.reread * work.reread, slope.pairs2 * work.pairs + slope.reread2 * work.reread
         pool.line += first if first >= second else 0.0
@@ -825,7 +825,7 @@ def _give_tokens(m: int, replica: int, batch: int, steps: int) -> None:
         for rank in range(here.first_rank, last):
             unit = ranks(m, rank).first_unit + batch
             for place in range(pools(m, here.pool).reaches):
-                sums(m, unit, place).context += sums(m, unit, place).grown * steps
+                _sums(m, unit, place).context += _sums(m, unit, place).grown * steps
             _finish_due(m, unit, flight.clock, moment)
     for rank in range(here.first_rank, last):
         unit = ranks(m, rank).first_unit + batch

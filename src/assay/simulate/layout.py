@@ -38,9 +38,9 @@ TABLES = {
     "home": _record("rank", "", ""),
     # A prefix block: its id and rank, its users, and the next block of the same id on another rank.
     "blocks": _record("id rank users chain", "", ""),
-    # A running sequence, or one handed over (slot 0 is never used): `prompt` tokens of which `computed`; shared blocks, hit tokens; `reserved` bytes for its
-    # prompt. Since its micro-batch's clock was `joined` it decodes, from `context` tokens, until `end`; it has outgrown the first `crossed`
-    # reaches, and is `fresh` until its first step.
+    # A running sequence, or one handed over (slot 0 is never used): `prompt` tokens of which `computed`; shared blocks, hit tokens;
+    # `reserved` bytes for its prompt. Since its micro-batch's clock was `joined` it decodes, from `context` tokens, until `end`; it has
+    # outgrown the first `crossed` reaches, and is `fresh` until its first step.
     "slots": _record(
         "row state rank batch unit prompt computed shared hit crossed emitted fresh", "serial joined end", "reserved context rate gap"
     ),
@@ -96,9 +96,9 @@ TABLES = {
     # The run: sizes of tables, places of lists and heaps, arrivals, the router, totals (see Outcome).
     "fleet": _record(
         "", "requests openings all_ranks all_pools all_outages all_replicas all_slots all_blocks classes reaches block_sizes prefix_block "
-        "state_links block_links row_links batch_links waits_at inboxes_at prompts_at ready_at handed_at idle_at hosted_at fresh_at ending_at "
-        "turns_at hold again free_slots free_blocks users next arrivals arrivals_at transfers transfers_at tickets admissions awake outage "
-        "routing prompt_targets decode_targets leaves ended steps hands_over",
+        "state_links block_links row_links batch_links waits_at inboxes_at prompts_at ready_at handed_at idle_at hosted_at fresh_at "
+        "ending_at turns_at hold again free_slots free_blocks users next arrivals arrivals_at transfers transfers_at tickets admissions "
+        "awake outage routing prompt_targets decode_targets leaves ended steps hands_over",
         "now delay load_bound link_bandwidth link_latency busy batch prefill cached joules",
     ),
 }  # fmt: skip

@@ -1,7 +1,6 @@
 """How many decode steps a request takes: one per token, or fewer when drafted tokens are accepted."""
 
 import numpy as np
-from numpy.typing import NDArray
 
 from assay.simulate.records import Floats, Integers
 
@@ -24,7 +23,7 @@ def decode_steps(output: Integers, width: int, acceptance: float, seed: int) -> 
 
 def _chances(width: int, acceptance: float) -> Floats:
     """Chance that a step gives 1, 2 ... `width` tokens."""
-    reached: NDArray[np.float64] = acceptance ** np.arange(width)
+    reached = np.asarray(acceptance ** np.arange(width), np.float64)
     return np.append(-np.diff(reached), reached[-1])
 
 

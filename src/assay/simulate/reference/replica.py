@@ -11,7 +11,6 @@ from assay.simulate.reference.sequence import DECODING, Sequence
 from assay.simulate.tally import Tally
 from assay.steptime import DECODE, MIXED, Curve, Step, together, total
 
-
 Deliver = Callable[[Rank, Sequence, float, int | None], None]
 """Told of each token: its rank, sequence and moment, and the micro-batch in which its prompt ended, if it did."""
 
