@@ -354,6 +354,7 @@ def _join(m: int, slot: int, batch: int, unit: int) -> None:
         _count_in(m, slot, place, 1)
     _link(m, fleet(m).fresh_at + unit, fleet(m).state_links, slot)
     units(m, unit).count += 1
+    batches(m, batch).count += 1
     replicas(m, ranks(m, one.rank).replica).decoding += 1
     _watch(m, slot)
 
@@ -376,6 +377,7 @@ def _part(m: int, slot: int) -> None:
         row.last, at = batch.last, _first_peak(m, one.batch, one.joined + 1)
         row.largest_gap = max(one.gap, peaks(m, at).gap) if at < batch.stack_at + batch.peaks else one.gap
     units(m, one.unit).count -= 1
+    batch.count -= 1
     replicas(m, ranks(m, one.rank).replica).decoding -= 1
 
 
@@ -606,7 +608,7 @@ def _add_chunk(m: int, slot: int, chunk: int, batch: int, unit: int) -> int:
 def _schedule(m: int, replica: int) -> None:
     """Start the next step when the first stage is free and there is something to do."""
     here, run = replicas(m, replica), fleet(m)
-    pool, batch, having = pools(m, here.pool), lists(m, run.turns_at + 2 * replica).head, 0
+    pool, batch, having, pending = pools(m, here.pool), lists(m, run.turns_at + 2 * replica).head, 0, 0
     if here.free_at > run.now:
         return
     here.looked = here.unseen >= pool.look_interval or here.decoding == 0
@@ -614,8 +616,10 @@ def _schedule(m: int, replica: int) -> None:
         while here.looked and lists(m, run.inboxes_at + rank).head != NONE:
             _wait(m, _pop(m, run.inboxes_at + rank, run.row_links), rank)
         having += ranks(m, rank).waiting > 0 or lists(m, run.prompts_at + rank).head != NONE
+        pending += lists(m, run.ready_at + rank).head != NONE
     here.held = 0 < having < pool.ranks and here.decoding > 0 and here.waited < pool.prefill_wait
-    while batch != NONE and not _try(m, replica, batch - here.first_batch):
+    pending += having
+    while batch != NONE and ((pending == 0 and batches(m, batch).count == 0) or not _try(m, replica, batch - here.first_batch)):
         batch = links(m, run.batch_links + batch).after
     if batch != NONE:
         _issue(m, replica, batch - here.first_batch)
@@ -835,19 +839,17 @@ def _give_tokens(m: int, replica: int, batch: int, steps: int) -> None:
 
 def _count_gaps(m: int, replica: int, batch: int, steps: int, moment: float) -> None:
     """Gaps before the tokens of a flight: the first one of each sequence, then equal ones or such as grow evenly."""
-    here, run, count, common, step = replicas(m, replica), fleet(m), 0, 0, 1
-    flight = batches(m, here.first_batch + batch)
+    here, run, flight = replicas(m, replica), fleet(m), batches(m, replicas(m, replica).first_batch + batch)
+    count, common, step = flight.count, flight.count, 1
     first = here.start + here.constant if steps > 1 else moment
     for rank in range(here.first_rank, here.first_rank + pools(m, here.pool).ranks):
         unit = ranks(m, rank).first_unit + batch
-        count += units(m, unit).count
         while lists(m, run.fresh_at + unit).head != NONE:
             one = slots(m, _pop(m, run.fresh_at + unit, run.state_links))
             gap = first - rows(m, one.row).last
             gaps(m, _gap_bin(gap)).count += 1
             one.gap, one.fresh = max(one.gap, gap), 0
             common -= 1
-    common += count
     gaps(m, _gap_bin(first - flight.last)).count += common
     _raise(m, here.first_batch + batch, flight.clock, first - flight.last)
     if steps > 1:
