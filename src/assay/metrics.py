@@ -79,9 +79,12 @@ def distribution(values: Floats) -> Distribution:
     widening = max(1.0, error / independent) if independent > 0 else 1.0
     found: dict[str, float | None] = {"mean": float(values.mean())}
     errors: dict[str, float | None] = {"mean": error}
-    for name, percent in PERCENTILES.items():
-        found[name] = float(np.percentile(ordered, percent))
-        errors[name] = _rank_error(ordered, percent / 100) * widening
+    shares = np.array([*PERCENTILES.values()]) / 100
+    spreads = np.sqrt(shares * (1 - shares) / len(ordered))
+    ranks = np.concatenate([shares, np.maximum(0.0, shares - spreads), np.minimum(1.0, shares + spreads)])
+    middles, lows, highs = np.quantile(ordered, ranks).reshape(3, -1).tolist()
+    for name, middle, low, high in zip(PERCENTILES, middles, lows, highs, strict=True):
+        found[name], errors[name] = middle, (high - low) / 2 * widening
     return Distribution(found, errors)
 
 
@@ -101,12 +104,6 @@ def _batch_error(values: Floats) -> float:
         return float(values.std() / math.sqrt(len(values)))
     means = np.array([batch.mean() for batch in np.array_split(values, _BATCHES)])
     return float(means.std(ddof=1) / math.sqrt(_BATCHES))
-
-
-def _rank_error(ordered: Floats, share: float) -> float:
-    spread = math.sqrt(share * (1 - share) / len(ordered))
-    low, high = np.quantile(ordered, [max(0.0, share - spread), min(1.0, share + spread)])
-    return float(high - low) / 2
 
 
 def judged(columns: Columns, concurrency: int) -> Mask:

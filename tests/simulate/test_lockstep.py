@@ -100,6 +100,16 @@ def test_prompts_do_not_wait_when_nobody_decodes(asked: Asked, serve: Serve) -> 
     assert serve(asked((1, 1)), Fleet.of(ranks(2, SECOND), WAITING)).first_token[0] == 1.0
 
 
+def test_prompts_do_not_wait_for_a_decode_that_gives_way(asked: Asked, watch: Watch) -> None:
+    """At 4 the third request has half its prompt and the first, of a lower class, no room to go on: nobody decodes any more."""
+    policy = replace(POLICY, token_budget=5, kv_capacity=15.0, prefill_wait=2)
+    workload = asked((4, 10), (1, 1), (8, 1), at=(0.0, 0.0, 0.5), priority=[1, 0, 0])
+    steps, outcome = watch(workload, Fleet.of(ranks(2, SECOND), policy))
+    assert [first for first, _ in steps[:5]] == [([], {0: 4}), ([0], {}), ([0], {}), ([0], {2: 4}), ([], {2: 4})]
+    assert outcome.preemptions.tolist() == [1, 0, 0]
+    assert outcome.served.all()
+
+
 def test_each_chunk_of_a_prompt_waits(asked: Asked, serve: Serve) -> None:
     """The count starts over after each step with prompts: three decodes, a chunk, three decodes, a chunk."""
     outcome = serve(asked((1, 20), (32, 1), at=(0.0, 0.5)), Fleet.of(ranks(2, SECOND), WAITING))

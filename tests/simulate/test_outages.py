@@ -54,6 +54,13 @@ def test_who_waited_is_not_preempted(asked: Asked, serve: Serve) -> None:
     assert outcome.finish.tolist() == [5.5, 1.0, 6.5, 2.5, 7.5]
 
 
+def test_who_waited_goes_on_by_class(asked: Asked, serve: Serve) -> None:
+    """Of two that wait at the failed replica the better class goes first, though the scheduler had not seen it yet."""
+    workload = asked(*[(1, 5)] * 3, *[(1, 1)] * 4, at=(0.0, 0.0, 0.0, 0.5, 0.5, 0.5, 1.5), priority=[0, 0, 0, 2, 0, 0, 0])
+    outcome = serve(workload, fleet(3, (1.75, 0, DOWN), policy=replace(POLICY, max_num_seqs=1)))
+    assert outcome.finish.tolist() == [10.0, 5.0, 5.0, 11.0, 6.0, 6.0, 7.0]
+
+
 def test_tokens_of_the_instant_of_a_failure_are_given(asked: Asked, serve: Serve) -> None:
     """Steps end before replicas fail: the last token at 3 still counts."""
     outcome = serve(asked((4, 3)), fleet(2, (3.0, 0, DOWN)))

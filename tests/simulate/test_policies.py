@@ -60,8 +60,9 @@ def test_the_last_token_takes_no_cache(output: int, tokens: int) -> None:
 
 
 def test_drafts_take_cache_beside_the_tokens() -> None:
-    """Three of them, and a block, since what is accepted does not come in whole blocks."""
-    assert policy(4, (0, 1.0)).most(10, 7, 4) == policy(4, (0, 1.0)).footprint(10 + 6 + 3 + 4)
+    """Those of two steps of four tokens, and a block, since what is accepted does not come in whole blocks; of windowed layers too."""
+    kept = policy(4, (0, 1.0), (8, 3.0))
+    assert kept.most(10, 7, 4) == kept.footprint(10 + 6) + (2 * 4 + 4) * (1 + 3)
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ def test_a_request_that_ends_at_an_instant_is_no_load_at_that_instant(asked: Ask
 def drawn(row: int, count: int) -> tuple[int, int]:
     """The two replicas that a request draws: two digits of its hash."""
     number = row * MIXER % 2**32
+    number = (number ^ number >> 16) * MIXER % 2**32 >> 8
     return number % count, number // count % count
 
 

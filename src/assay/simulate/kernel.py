@@ -256,11 +256,11 @@ def _publish(m: int, slot: int) -> None:
             place = lists(m, run.free_blocks).tail
             _unlink(m, run.free_blocks, run.block_links, place)
             new = blocks(m, place)
-            new.id, new.rank, new.chain, new.users = block, one.rank, where(m, block).block, 1
-            where(m, block).block = place
+            new.id, new.rank, new.chain, new.users, where(m, block).block = block, one.rank, where(m, block).block, 1, place
         else:
             _acquire(m, place, one.rank)
             ranks(m, one.rank).used -= pools(m, ranks(m, one.rank).pool).block_bytes
+        blocks(m, place).here = 0.0
         one.shared += 1
 
 
@@ -313,7 +313,6 @@ def _free(m: int, slot: int) -> None:
 
 
 def _start_prompt(m: int, slot: int) -> None:
-    """A prompt is under way, after the others of its rank."""
     slots(m, slot).state = PROMPT
     _link(m, fleet(m).prompts_at + slots(m, slot).rank, fleet(m).state_links, slot)
 
@@ -422,9 +421,6 @@ def _thin_out(m: int, batch: int) -> None:
             one.peaks += 1
 
 
-# What a rank puts into a step: see reference.rank.
-
-
 def _growth(m: int, rank: int, unit: int, clock: int, steps: int) -> float:
     """Bytes that the sequences of a unit take in steps from `clock` on."""
     pool, total = pools(m, ranks(m, rank).pool), 0.0
@@ -492,7 +488,14 @@ def _hold(m: int, row: int, rank: int) -> int:
         shared += 1
     if not _fits(m, rank, needed - used * pool.block_bytes):
         return NONE
+    if request.source > 0 or hosted > 0:  # over the link of the rank, or from host memory, after what was called for before
+        seconds = run.link_latency + _footprint(m, pool, prompt, 1) / run.link_bandwidth
+        one.link_free = max(run.now, one.link_free) + (seconds if hosted == 0 else hosted * pool.block_bytes / pool.host_bandwidth)
+    here = one.link_free if request.source > 0 else 0.0
     for at in range(request.first_block, request.first_block + shared):
+        block = blocks(m, _block_of(m, ids(m, at).id, rank))
+        block.here = one.link_free if block.users == HOST else block.here
+        here = max(here, block.here)
         _acquire(m, _block_of(m, ids(m, at).id, rank), rank)
     _take(m, rank, needed - shared * pool.block_bytes)
     slot = lists(m, run.free_slots).tail  # the one freed last: it is still in the processor's cache
@@ -505,19 +508,15 @@ def _hold(m: int, row: int, rank: int) -> int:
     new.hit, run.admissions = new.computed, run.admissions + 1
     if request.source == 0 and request.preemptions == 0:
         request.prefix_hit = new.hit
-    if request.source > 0 or hosted > 0:  # over the link of the rank, or from host memory, after what was called for before
-        seconds = hosted * pool.block_bytes / pool.host_bandwidth
-        if request.source > 0:
-            seconds = run.link_latency + _footprint(m, pool, prompt, 1) / run.link_bandwidth
-        one.link_free, new.state = max(run.now, one.link_free) + seconds, LOADING
-        _push(m, run.transfers_at, run.transfers, one.link_free, run.tickets, slot)
-        run.transfers += 1
-        run.tickets += 1
+    if request.source > 0 or here > run.now:
+        new.state = LOADING
+        _push(m, run.transfers_at, run.transfers, here, run.tickets, slot)
+        run.transfers, run.tickets = run.transfers + 1, run.tickets + 1
     return slot
 
 
 def _plan(m: int, rank: int, batch: int, unit: int, prompts: bool, decoding: bool) -> None:
-    """Fill a step of a micro-batch: its decodes, the prompts under way, and the requests that can be admitted."""
+    """Fill a step of a micro-batch: decodes, prompts under way, and requests that can be admitted: see reference.rank."""
     one, group, run = ranks(m, rank), units(m, unit), fleet(m)
     pool = pools(m, one.pool)
     one.tokens = one.sampled = one.decoders = one.prompted = one.gave_way = 0
@@ -602,11 +601,8 @@ def _add_chunk(m: int, slot: int, chunk: int, batch: int, unit: int) -> int:
     return chunk
 
 
-# A step begins: see reference.replica.
-
-
 def _schedule(m: int, replica: int) -> None:
-    """Start the next step when the first stage is free and there is something to do."""
+    """Start the next step when the first stage is free and there is something to do: see reference.replica."""
     here, run = replicas(m, replica), fleet(m)
     pool, batch, having, pending = pools(m, here.pool), lists(m, run.turns_at + 2 * replica).head, 0, 0
     if here.free_at > run.now:
@@ -998,6 +994,7 @@ def _choose(m: int, row: int, first: int, count: int) -> int:
     chosen, nearest, total = targets(m, first).rank, NONE, 0
     if run.routing == POWER_OF_TWO:
         drawn = row * MIXER % 2**32
+        drawn = (drawn ^ drawn >> 16) * MIXER % 2**32 >> 8
         a, b = targets(m, first + drawn % count).rank, targets(m, first + drawn // count % count).rank
         return b if ranks(m, b).requests < ranks(m, a).requests else a
     for at in range(first, first + count):
@@ -1022,8 +1019,9 @@ def _can_run(m: int, row: int, rank: int) -> bool:
     for at in range(run.all_pools):
         pool = pools(m, at)
         if at == ranks(m, rank).pool or (run.hands_over and pool.role != PREFILL):
-            longest = prompt + max(output, 1) - 1 + (pool.width - 1 + pool.block_size if pool.width > 1 else 0)
-            if prompt + output > pool.max_context or _footprint(m, pool, longest, pool.block_size) > pool.kv_capacity:
+            longest = _footprint(m, pool, prompt + max(output, 1) - 1, pool.block_size)
+            longest += _footprint(m, pool, 1, 1) * (2 * pool.width + pool.block_size) if pool.width > 1 else 0.0
+            if prompt + output > pool.max_context or longest > pool.kv_capacity:
                 return False
     return True
 
@@ -1065,9 +1063,6 @@ def _start_again(m: int, row: int) -> None:
     _route(m, row)
 
 
-# Replicas that start and fail: see reference.fleet.
-
-
 def _find_targets(m: int) -> None:
     """Which ranks are up and take prompts, and which of them decode what others computed."""
     run = fleet(m)
@@ -1082,7 +1077,7 @@ def _find_targets(m: int) -> None:
 
 
 def _switch(m: int) -> None:
-    """Replicas that start or fail by now."""
+    """Replicas that start or fail by now: see reference.fleet."""
     run = fleet(m)
     while run.outage < run.all_outages and outages(m, run.outage).moment <= run.now:
         replica, up = outages(m, run.outage).replica, outages(m, run.outage).up

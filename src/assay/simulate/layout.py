@@ -36,8 +36,8 @@ TABLES = {
     "ids": _record("", "id", ""),
     "where": _record("block", "", ""),
     "home": _record("rank", "", ""),
-    # A prefix block: its id and rank, its users, and the next block of the same id on another rank.
-    "blocks": _record("id rank users chain", "", ""),
+    # A prefix block: its id and rank, its users, and the next block of the same id on another rank; when it is here that was called for.
+    "blocks": _record("id rank users chain", "", "here"),
     # A running sequence, or one handed over (slot 0 is never used): `prompt` tokens of which `computed`; shared blocks, hit tokens;
     # `reserved` bytes for its prompt. Since its micro-batch's clock was `joined` it decodes, from `context` tokens, until `end`; it has
     # outgrown the first `crossed` reaches, and is `fresh` until its first step.

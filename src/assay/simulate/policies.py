@@ -75,9 +75,12 @@ class Policy:
         return total
 
     def most(self, prompt: int, output: int, width: int) -> float:
-        """Bytes of cache that a request takes at its longest: its last token is never put there, drafts of `width` - 1 tokens are."""
-        spare = width - 1 + self.block_size if width > 1 else 0
-        return self.footprint(prompt + max(output, 1) - 1 + spare)
+        """Bytes of cache that a request takes at its longest: its last token is never put there.
+
+        With speculation, of which a step verifies `width` tokens, a block and two steps more: memory then grows by the mean.
+        """
+        spare = 2 * width + self.block_size if width > 1 else 0
+        return self.footprint(prompt + max(output, 1) - 1) + spare * sum(each for _, each in self.kv_bytes)
 
     @property
     def unbounded_bytes(self) -> float:

@@ -17,6 +17,7 @@ class KvPool:
         self._users: dict[int, int] = {}
         self._idle: OrderedDict[int, None] = OrderedDict()
         self._host: OrderedDict[int, None] = OrderedDict()
+        self._here: dict[int, float] = {}  # when blocks are here that were called for
 
     @property
     def busy(self) -> float:
@@ -33,6 +34,7 @@ class KvPool:
         while self.used > self.capacity:
             block, _ = self._idle.popitem(last=False)
             del self._users[block]
+            self._here.pop(block, None)
             self.used -= self.block_bytes
             self._keep_in_host(block)
         self.peak = max(self.peak, self.busy)
@@ -60,15 +62,17 @@ class KvPool:
                 return count, used, host
         return len(blocks), used, host
 
-    def acquire(self, blocks: Sequence[int]) -> None:
-        """Become a user of blocks that are here; those in host memory come back."""
+    def acquire(self, blocks: Sequence[int], moment: float = 0.0) -> float:
+        """Become a user of blocks that are here, those in host memory at a `moment`; when the last of them is here."""
         for block in blocks:
             if block in self._host:
                 del self._host[block]
                 self._users[block] = 0
+                self._here[block] = moment
                 self.used += self.block_bytes
             self._users[block] += 1
             self._idle.pop(block, None)
+        return max((self._here.get(block, 0.0) for block in blocks), default=0.0)
 
     def release(self, blocks: Sequence[int]) -> None:
         """Stop using blocks; the first of a prompt are the last to be evicted."""
@@ -85,3 +89,4 @@ class KvPool:
         else:
             self._host.pop(block, None)
             self._users[block] = 1
+        self._here.pop(block, None)

@@ -12,7 +12,7 @@ from assay.simulate.fleet import Fleet
 from assay.simulate.policies import DECODE, PREFILL
 from assay.simulate.records import GAP_BINS, Outcome, gap_bin
 from assay.simulate.reference.arrivals import Arrivals
-from assay.simulate.reference.rank import Log, Rank
+from assay.simulate.reference.rank import Link, Log, Rank
 from assay.simulate.reference.replica import Replica, Totals
 from assay.simulate.reference.router import Router
 from assay.simulate.reference.sequence import LOADING, WAITING, Sequence
@@ -33,10 +33,11 @@ class Simulation:
         self.tallies = [Tally(pool.times) for pool in fleet.pools]
         self.replicas: list[Replica] = []
         self.ranks: list[Rank] = []
+        link = Link(fleet.link_latency, fleet.link_bandwidth)
         for pool, tally in zip(fleet.pools, self.tallies, strict=True):
             for _ in range(pool.replicas):
                 index = len(self.replicas)
-                ranks = [Rank(index, pool.times, pool.policy, workload.prefix_block, self.log) for _ in range(pool.times.ranks)]
+                ranks = [Rank(index, pool, link, workload.prefix_block, self.log) for _ in range(pool.times.ranks)]
                 self.replicas.append(Replica(ranks, pool.role, tally, self.totals))
                 self.ranks += ranks
         self.router = Router(self.replicas, fleet)
@@ -167,14 +168,10 @@ class Simulation:
         self._route(copy)
 
     def _start_loads(self, rank: Rank) -> None:
-        """Over the link of a rank, or from its host memory, caches come one after the other."""
-        for sequence, size in rank.loads:
-            if sequence.source:
-                rank.link_free = max(self.now, rank.link_free) + (self.fleet.link_latency + size / self.fleet.link_bandwidth)
-            else:
-                rank.link_free = max(self.now, rank.link_free) + size / rank.policy.host_bandwidth
+        """Note when caches will be here that were called for."""
+        for sequence, moment in rank.loads:
             sequence.ticket = self.tickets
-            heapq.heappush(self.transfers, (rank.link_free, self.tickets, rank, sequence))
+            heapq.heappush(self.transfers, (moment, self.tickets, rank, sequence))
             self.tickets += 1
         rank.loads.clear()
 
@@ -238,7 +235,7 @@ class Simulation:
             for sequence in rank.handed:
                 sequence.lost = True
             rank.requests -= len(running) + len(waiting)
-            rank.peak = max(rank.peak, rank.pool.peak)
+            rank.peak = max(rank.peak, rank.cache.peak)
             rank.clear()
             for sequence in running:
                 self.log.preemptions[sequence.row] += 1
@@ -263,7 +260,7 @@ class Simulation:
     def _outcome(self) -> Outcome:
         outcome, totals = self.outcome, self.totals
         outcome.gaps[:] = self.gaps
-        outcome.kv_peak = max(max(rank.peak, rank.pool.peak) / rank.policy.kv_capacity for rank in self.ranks)
+        outcome.kv_peak = max(max(rank.peak, rank.cache.peak) / rank.policy.kv_capacity for rank in self.ranks)
         for tally in self.tallies:
             outcome.resource_seconds += tally.resource_seconds()
         outcome.joules, outcome.steps, outcome.busy_seconds = totals.joules, totals.steps, totals.busy

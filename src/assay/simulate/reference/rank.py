@@ -5,11 +5,11 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from assay.simulate.policies import STATIC, Policy
+from assay.simulate.fleet import Pool
+from assay.simulate.policies import STATIC
 from assay.simulate.records import Integers
 from assay.simulate.reference.blocks import KvPool
 from assay.simulate.reference.sequence import DECODING, FLYING, LOADING, PROMPT, WAITING, Sequence
-from assay.steptime import StepTime
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,14 @@ class Plan:
         return [chunk.sequence for chunk in self.chunks if chunk.ends]
 
 
+@dataclass(frozen=True)
+class Link:
+    """Over which the caches of prompts come: seconds before one is sent, and bytes/s."""
+
+    latency: float
+    bandwidth: float
+
+
 @dataclass
 class Log:
     """What all ranks write to: how often each request was preempted, what it found cached, and a count of admissions."""
@@ -55,11 +63,13 @@ class Rank:
 
     `batches` are the decoding sequences by micro-batch, of which a pipeline has as many as stages; `handed` those whose prompt is
     computed and whose cache another rank has yet to fetch. `loads` are the sequences whose cache was called for in the step at hand,
-    with the bytes to be brought; `lost` those whose cache is no more where it was.
+    and when it is here; `lost` those whose cache is no more where it was.
     """
 
-    def __init__(self, replica: int, times: StepTime, policy: Policy, prefix_block: int, log: Log) -> None:
-        self.replica, self.times, self.policy, self.prefix_block, self.log = replica, times, policy, prefix_block, log
+    def __init__(self, replica: int, pool: Pool, link: Link, prefix_block: int, log: Log) -> None:
+        self.replica, self.link, self.prefix_block, self.log = replica, link, prefix_block, log
+        self.times, self.policy = pool.times, pool.policy
+        self.now = 0.0
         self.peak = 0.0  # most bytes of cache that were busy before the last failure
         self.requests = 0  # waiting or running: what a router sees
         self.link_free = 0.0
@@ -69,7 +79,7 @@ class Rank:
         """Forget everything."""
         block = self.policy.unbounded_bytes * self.prefix_block
         self.caches = self.policy.prefix_cache and block > 0
-        self.pool = KvPool(self.policy.kv_capacity, block, int(self.policy.host_capacity // block) if block else 0)
+        self.cache = KvPool(self.policy.kv_capacity, block, int(self.policy.host_capacity // block) if block else 0)
         self.inbox: deque[Sequence] = deque()
         self.waiting: dict[int, deque[Sequence]] = {}
         self.running: list[Sequence] = []
@@ -185,37 +195,39 @@ class Rank:
         """
         needed = self.policy.footprint(int(sequence.known) + self.times.width - 1)
         most = (int(sequence.known) - 1) // self.prefix_block if self.caches and not sequence.source else 0
-        shared, used, host = self.pool.leading(sequence.blocks[:most])
-        if not self.pool.fits(needed - used * self.pool.block_bytes):
+        shared, used, host = self.cache.leading(sequence.blocks[:most])
+        if not self.cache.fits(needed - used * self.cache.block_bytes):
             return False
-        self.pool.acquire(sequence.blocks[:shared])
-        sequence.private = needed - shared * self.pool.block_bytes
-        self.pool.take(sequence.private)
-        sequence.shared, sequence.hit = shared, shared * self.prefix_block
-        sequence.computed = sequence.hit
+        if sequence.source or host:
+            self.link_free = max(self.now, self.link_free) + self._seconds(sequence, host)
+        here = self.cache.acquire(sequence.blocks[:shared], self.link_free)
+        sequence.private = needed - shared * self.cache.block_bytes
+        self.cache.take(sequence.private)
+        sequence.shared, sequence.hit, sequence.computed = shared, shared * self.prefix_block, shared * self.prefix_block
         sequence.state = PROMPT
-        if sequence.source:
+        if sequence.source or here > self.now:
             sequence.state = LOADING
-            self.loads.append((sequence, self._sent(int(sequence.known))))
-        elif host:
-            sequence.state = LOADING
-            self.loads.append((sequence, host * self.pool.block_bytes))
+            self.loads.append((sequence, self.link_free if sequence.source else here))
         return True
 
-    def _sent(self, context: int) -> float:
-        """Bytes of the cache of a prompt."""
-        return sum(each * (min(context, reach) if reach else context) for reach, each in self.policy.kv_bytes)
+    def _seconds(self, sequence: Sequence, host: int) -> float:
+        """Time that blocks take from host memory, or the cache of a prompt over the link."""
+        if host:
+            return host * self.cache.block_bytes / self.policy.host_bandwidth
+        context = int(sequence.known)
+        sent = sum(each * (min(context, reach) if reach else context) for reach, each in self.policy.kv_bytes)
+        return self.link.latency + sent / self.link.bandwidth
 
     def _make_room(self, batch: int) -> bool:
         """Hold the next token of each sequence of a micro-batch; False when others had to give way for that."""
         roomy = True
-        while not self.pool.fits(sum(map(self._growth, self.batches[batch]))):
+        while not self.cache.fits(sum(map(self._growth, self.batches[batch]))):
             roomy = False
             self._preempt_last()
         for sequence in self.batches[batch]:
             growth = self._growth(sequence)
             sequence.private += growth
-            self.pool.take(growth)
+            self.cache.take(growth)
         return roomy
 
     def _growth(self, sequence: Sequence) -> float:
@@ -248,16 +260,16 @@ class Rank:
 
     def drop(self, sequence: Sequence) -> None:
         """Give back the memory of a sequence."""
-        self.pool.give(sequence.private)
-        self.pool.release(sequence.blocks[: sequence.shared])
+        self.cache.give(sequence.private)
+        self.cache.release(sequence.blocks[: sequence.shared])
         sequence.private, sequence.shared, sequence.computed, sequence.hit = 0.0, 0, 0, 0
 
     def _publish(self, sequence: Sequence) -> None:
         """Share the whole blocks of a prompt that are computed by now."""
         whole = min(len(sequence.blocks), sequence.computed // self.prefix_block) if self.caches else 0
         for block in sequence.blocks[sequence.shared : whole]:
-            self.pool.publish(block)
-            sequence.private -= self.pool.block_bytes
+            self.cache.publish(block)
+            sequence.private -= self.cache.block_bytes
             sequence.shared += 1
 
     def arrived(self, sequence: Sequence) -> None:

@@ -65,6 +65,8 @@ class Replica:
         """Start the next step when the first stage is free and there is something to do."""
         if self.free_at > now:
             return
+        for rank in self.ranks:
+            rank.now = now
         looked = self.unseen_steps >= self.policy.look_interval or not any(any(rank.batches) for rank in self.ranks)
         if looked:
             for rank in self.ranks:
@@ -98,7 +100,7 @@ class Replica:
         steps = [self._measure(plan, with_hits=True) for plan in plans]
         interval = self._seconds(self.times.interval, steps)
         latency = self._seconds(self.times.latency, steps) if self.times.depth > 1 else interval
-        busy = max(rank.pool.busy for rank in self.ranks)
+        busy = max(rank.cache.busy for rank in self.ranks)
         spill = self.times.spill * max(0.0, busy - self.times.spill_after) if self.times.spill else 0.0
         self._account(plans, steps, interval + spill)
         ending = [plan.ending for plan in plans]

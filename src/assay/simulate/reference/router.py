@@ -37,6 +37,7 @@ class Router:
             return ranks[(self.turns[decodes] - 1) % len(ranks)]
         if routing == POWER_OF_TWO:
             drawn = sequence.row * MIXER % 2**32
+            drawn = (drawn ^ drawn >> 16) * MIXER % 2**32 >> 8
             pair = (ranks[drawn % len(ranks)], ranks[drawn // len(ranks) % len(ranks)])
             return min(pair, key=lambda rank: rank.requests)
         if routing == PREFIX_AFFINITY and not decodes:
