@@ -5,7 +5,7 @@ import statistics
 from cases import REQUESTS, Case, features, lock_step, plain
 from report import at_least, at_most, cpu_seconds, heading, line, spread
 
-from assay.simulate import run
+from assay.simulate import Outcome, run
 from assay.simulate.compiled import warm_up
 
 REPEATS = 3

@@ -125,7 +125,7 @@ PEERS = (
 )
 
 
-def main(count: int) -> None:
+def main(count: int = 4000) -> None:
     """Print the requests per second of everyone who is installed."""
     workload = Workload.load("azure-conv-2023", requests=count).at_rate(RATE)
     with TemporaryDirectory() as folder:
@@ -147,4 +147,4 @@ def main(count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 4000)
+    main(*map(int, sys.argv[1:]))

@@ -142,7 +142,7 @@ class Watched(Replica):
 
     def _check_memory(self, rank: Rank) -> None:
         """What is in use is what sequences hold for themselves, and each shared block once."""
-        pool, holding = rank.pool, (*rank.running, *rank.handed)
+        pool, holding = rank.cache, (*rank.running, *rank.handed)
         assert sum(sequence.private for sequence in holding) + pool.block_bytes * len(pool._users) == pool.used
         for sequence in holding:
             assert sequence.private >= 0

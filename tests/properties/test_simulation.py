@@ -19,7 +19,7 @@ Cases = st.SearchStrategy[Any]
 LONGEST = 200  # tokens of a prompt or an output
 SLACK = 1e-9  # for sums that are not exact
 
-some = settings(max_examples=50)
+some = settings(max_examples=25)
 
 
 @some
@@ -43,8 +43,8 @@ def test_memory_is_never_above_the_capacity_and_all_given_back(watched: Watch, c
     case = data.draw(cases)
     outcome, _, simulation = watched(case)
     for rank in simulation.ranks:
-        assert rank.pool.busy == 0.0
-        assert not any(rank.pool._users.values())
+        assert rank.cache.busy == 0.0
+        assert not any(rank.cache._users.values())
         assert not (rank.running)
         assert not (rank.handed)
         assert not (rank.prompts)
@@ -180,7 +180,7 @@ def test_turns_come_when_the_user_has_thought(watched: Watch, cases: Cases, data
     assert np.array_equal(outcome.arrival[later], outcome.finish[before] + asked.think[later])
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(data=st.data(), spill=st.sampled_from([0.0, 0.0, 2.0**-10]))
 def test_a_run_can_be_repeated(watched: Watch, cases: Cases, data: st.DataObject, spill: float) -> None:
     """The same question has the same answer, bit for bit, but for the time it took; so it has for the reference, under watch."""

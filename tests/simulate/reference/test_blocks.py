@@ -119,6 +119,17 @@ def test_an_evicted_block_goes_to_host_memory_and_comes_back() -> None:
     assert pool.leading([1, 2]) == (2, 1, 1)
 
 
+def test_blocks_on_their_way_are_here_at_a_moment() -> None:
+    """Who uses them next learns it too; of blocks that never left the moment is long past."""
+    pool = KvPool(4.0, 2.0, host_blocks=2)
+    holding(pool, 1, 2)
+    pool.take(2.0)
+    pool.give(2.0)
+    assert pool.acquire([1], 5.0) == 0.0
+    assert pool.acquire([2], 5.0) == 5.0
+    assert pool.acquire([1, 2], 9.0) == 5.0
+
+
 def test_full_host_memory_forgets_the_block_that_came_first() -> None:
     """Block 3, the last of its prompt, is the first to go to host memory, and the first to be forgotten there."""
     pool = KvPool(6.0, 2.0, host_blocks=2)
