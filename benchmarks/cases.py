@@ -74,18 +74,14 @@ def plain(requests: int = REQUESTS) -> Case:
 def sessions() -> Case:
     """The same requests as turns of sessions, in the order in which they would come if answers took no time."""
     single, random = plain().workload, np.random.default_rng(0)
-    turns = 1 + random.poisson(TURNS - 1, REQUESTS // TURNS)
-    turns = np.append(turns, 1)[np.cumsum(np.append(turns, 1)) <= REQUESTS]
-    ids = np.repeat(np.arange(turns.size), turns)
-    rows = ids.size
-    think = np.where(np.diff(ids, prepend=-1) > 0, 0.0, random.exponential(THINK, rows))
-    waited = np.cumsum(think)
-    opened = np.cumsum(turns) - turns
-    starts = Process("poisson", single.requests / single.last_start / TURNS).draw(turns.size, random)
-    times = np.repeat(starts - waited[opened], turns) + waited
+    ids = np.repeat(np.arange(REQUESTS), 1 + random.poisson(TURNS - 1, REQUESTS))[:REQUESTS]
+    think = np.where(np.diff(ids, prepend=-1) > 0, 0.0, random.exponential(THINK, REQUESTS))
+    waited, first = np.cumsum(think), np.searchsorted(ids, ids)
+    starts = Process("poisson", single.requests / single.last_start / TURNS).draw(ids[-1] + 1, random)
+    times = starts[ids] + waited - waited[first]
     order = np.argsort(times, kind="stable")
-    taken = single.first(rows)
-    return Case("sessions", replace(taken, arrival=times[order], session=ids[order], think=think[order]), fleet(plant()), 1_000_000)
+    come = replace(single, arrival=times[order], session=ids[order], think=think[order])
+    return Case("sessions of about 5 turns", come, fleet(plant()))
 
 
 def affine() -> Case:

@@ -11,14 +11,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cases import TRACES
-from report import at_most, heading, line, spread
+from table import at_most, heading, line, spread
 
 SOURCE = Path(__file__).parents[1] / "src"
 PREDICT = "predict llama-3.1-8b --chip h100-sxm --tp 2 --decode 64 --context 2000"
 SIMULATE = "simulate llama-3.1-8b --chip h100-sxm --workload"
 CHIPS = "a100-sxm-80gb,h100-sxm,h200-sxm,b200-sxm,b300-sxm,mi300x,mi325x,mi355x,gaudi3,tpu-v6e,groq-lpu-v1,cerebras-wse3"
 COMPARE = f"compare llama-3.3-70b --chips {CHIPS} --workload azure-conv-2023 --requests 2000 --rate 10 --ttft 5 --tpot 0.05"
-WARM_UP = "import time; begin = time.perf_counter(); from assay.simulate.compiled import warm_up; warm_up(); print(time.perf_counter() - begin)"
+WARM_UP = """
+import time
+start = time.perf_counter()
+from assay.simulate.compiled import warm_up
+warm_up()
+print(time.perf_counter() - start)
+"""
 QUICK, SLOW = 9, 3  # repeats
 
 

@@ -12,7 +12,7 @@ import peers
 from kernel import beside_reference, by_feature, growth
 from memory import memory
 from processes import compiling, processes
-from report import heading
+from table import heading
 
 
 def beside_peers() -> None:

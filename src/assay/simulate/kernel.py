@@ -604,7 +604,7 @@ def _add_chunk(m: int, slot: int, chunk: int, batch: int, unit: int) -> int:
 def _schedule(m: int, replica: int) -> None:
     """Start the next step when the first stage is free and there is something to do: see reference.replica."""
     here, run = replicas(m, replica), fleet(m)
-    pool, batch, having, pending = pools(m, here.pool), lists(m, run.turns_at + 2 * replica).head, 0, 0
+    pool, having, pending = pools(m, here.pool), 0, 0
     if here.free_at > run.now:
         return
     here.looked = here.unseen >= pool.look_interval or here.decoding == 0
@@ -615,8 +615,13 @@ def _schedule(m: int, replica: int) -> None:
         pending += lists(m, run.ready_at + rank).head != NONE
     here.held = 0 < having < pool.ranks and here.decoding > 0 and here.waited < pool.prefill_wait
     pending += having
-    while batch != NONE and ((pending == 0 and batches(m, batch).count == 0) or not _try(m, replica, batch - here.first_batch)):
-        batch = links(m, run.batch_links + batch).after
+    while True:
+        batch = lists(m, run.turns_at + 2 * replica).head
+        while batch != NONE and ((pending == 0 and batches(m, batch).count == 0) or not _try(m, replica, batch - here.first_batch)):
+            batch = links(m, run.batch_links + batch).after
+        if batch != NONE or not here.held:
+            break
+        here.held = 0  # those that decoded gave way
     if batch != NONE:
         _issue(m, replica, batch - here.first_batch)
         _unlink(m, run.turns_at + 2 * replica, run.batch_links, batch)
@@ -1140,10 +1145,10 @@ def _clear(m: int, rank: int) -> None:
             _leave(m, slot)
             rows(m, slots(m, slot).row).preemptions += 1
             _link(m, run.again, run.row_links, slots(m, slot).row)
+    while lists(m, run.inboxes_at + rank).head != NONE:
+        _wait(m, _pop(m, run.inboxes_at + rank, run.row_links), rank)
     while _first_waiting(m, rank) != NONE:
         _link(m, run.again, run.row_links, _pop(m, _first_waiting(m, rank), run.row_links))
-    while lists(m, run.inboxes_at + rank).head != NONE:
-        _link(m, run.again, run.row_links, _pop(m, run.inboxes_at + rank, run.row_links))
     while lists(m, run.handed_at + rank).head != NONE:
         slots(m, _pop(m, run.handed_at + rank, run.state_links)).state = LOST
     for which in (run.prompts_at + rank, run.ready_at + rank, run.idle_at + rank, run.hosted_at + rank):

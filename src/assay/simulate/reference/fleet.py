@@ -231,7 +231,8 @@ class Simulation:
         replica.clear(self.now)
         for rank in replica.ranks:
             running = sorted(rank.running, key=lambda each: (each.priority, each.serial))
-            waiting = [*rank.queue(), *rank.inbox]
+            rank.look()
+            waiting = list(rank.queue())
             for sequence in rank.handed:
                 sequence.lost = True
             rank.requests -= len(running) + len(waiting)

@@ -71,7 +71,13 @@ class Replica:
         if looked:
             for rank in self.ranks:
                 rank.look()
-        held = self._prompts_wait()
+        waits = self._prompts_wait()
+        if waits and self._start(now, looked=looked, held=True):
+            return
+        self._start(now, looked=looked, held=False)  # also when those that decoded gave way
+
+    def _start(self, now: float, *, looked: bool, held: bool) -> bool:
+        """Issue a step of the first micro-batch that has something to do; False when none has."""
         for batch in tuple(self.idle):
             plans = self._plans(batch, prompts=not held)
             if any(not plan.empty for plan in plans):
@@ -79,7 +85,8 @@ class Replica:
                 prompts = any(plan.chunks for plan in plans)
                 self.waited = 0 if prompts else self.waited + held
                 self.unseen_steps = self.policy.look_interval if prompts else 1 + (0 if looked else self.unseen_steps)
-                return
+                return True
+        return False
 
     def _prompts_wait(self) -> bool:
         """Whether ranks that have prompts wait for those that have none, while these decode."""
