@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from assay.simulate.policies import ALL, ROUND_ROBIN, Policy
+from assay.simulate.policies import ALL, DECODE, PREFILL, ROUND_ROBIN, Policy
 from assay.steptime import StepTime
 
 
@@ -40,6 +40,12 @@ class Fleet:
     link_latency: float = 0.0
     acceptance: float = 0.0
     outages: tuple[Outage, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse roles that leave a part of each request to nobody, or to two."""
+        roles = {pool.role for pool in self.pools}
+        if roles not in ({ALL}, {PREFILL, DECODE}):
+            raise ValueError(f"roles {sorted(roles)}: give pools that do everything, or such as prefill and such as decode")
 
     @classmethod
     def of(cls, times: StepTime, policy: Policy, replicas: int = 1, routing: int = ROUND_ROBIN) -> "Fleet":
