@@ -44,6 +44,7 @@ class Simulation:
         self.arrivals = Arrivals(workload, fleet.pools[0].policy.admission_delay, self.outcome.arrival)
         self.transfers: list[tuple[float, int, Rank, Sequence]] = []
         self.tickets = 0
+        self.holders: dict[Sequence, Rank] = {}  # where caches are that wait to be fetched
         self.outages = deque(sorted(fleet.outages, key=lambda outage: outage.time))
         self.held: deque[Sequence] = deque()  # requests for which no replica is up
         self.now = 0.0
@@ -164,7 +165,7 @@ class Simulation:
         rank.handed.append(sequence)
         copy = Sequence(sequence.row, sequence.prompt, sequence.emissions, sequence.rate, sequence.priority, sequence.blocks)
         copy.emitted, copy.last, copy.largest_gap, copy.source = sequence.emitted, sequence.last, sequence.largest_gap, sequence
-        sequence.holder = rank
+        self.holders[sequence] = rank
         self._route(copy)
 
     def _start_loads(self, rank: Rank) -> None:
@@ -192,10 +193,10 @@ class Simulation:
             rank.arrived(sequence)
 
     def _release_source(self, source: Sequence) -> None:
-        assert source.holder is not None
-        source.holder.handed.remove(source)
-        source.holder.drop(source)
-        self.replicas[source.holder.replica].awake = True
+        holder = self.holders.pop(source)
+        holder.handed.remove(source)
+        holder.drop(source)
+        self.replicas[holder.replica].awake = True
 
     # Replicas that start and fail.
 

@@ -1,10 +1,6 @@
 """A request that arrived, and how far it is."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from assay.simulate.reference.rank import Rank
 
 WAITING, LOADING, PROMPT, FLYING, DECODING = range(5)
 """States: not admitted; its cache is on the way; its prompt is computed; in a step that gives it a token; between two such steps."""
@@ -15,8 +11,8 @@ class Sequence:
     """A request of `prompt` tokens that gets a token at each of `emissions` moments, `rate` of them in a decode step.
 
     Of its prompt blocks the first `shared` are held in common, the first `hit` tokens were found; `private` bytes are its own.
-    `computed` tokens of the prompt are in the cache. `source` is itself on the rank that computed its prompt, `holder`, which
-    has its cache until it was fetched or `lost`.
+    `computed` tokens of the prompt are in the cache. `source` is itself on the rank that computed its prompt and has its cache, until
+    that was fetched or is `lost`.
     """
 
     row: int
@@ -36,7 +32,6 @@ class Sequence:
     last: float = 0.0
     largest_gap: float = 0.0
     source: "Sequence | None" = None
-    holder: "Rank | None" = None
     lost: bool = False
 
     @property
