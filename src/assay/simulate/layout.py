@@ -73,8 +73,8 @@ TABLES = {
         "", "pool first_rank first_batch up awake decoding running looked unseen waited held mixed leap slowest tokens ran",
         "free_at landing start constant slope joules joules_slope",
     ),
-    # A micro-batch: steps in which it decoded, sequences that decode, whether they do in the step at hand; the moment at which that ends (idle: infinite), and
-    # that of its last tokens; its stack of largest gaps.
+    # A micro-batch: steps in which it decoded, sequences that decode, whether they do in the step at hand; the moment at which that ends
+    # (idle: infinite), and that of its last tokens; its stack of largest gaps.
     "batches": _record("", "clock count decodes stack_at peaks room", "moment last"),
     # A micro-batch on a rank: sequences that decode, and its heap, of the clock at which each finishes or outgrows a window.
     "units": _record("", "count heap_at heap", ""),
