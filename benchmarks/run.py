@@ -6,6 +6,7 @@ Simulations are timed in processor seconds of all threads together, which on one
 Ratios to the baselines of the same run compare between machines, seconds do not.
 """
 
+import os
 import sys
 
 import peers
@@ -37,6 +38,8 @@ def main(names: list[str]) -> None:
     unknown = [name for name in names if name not in SECTIONS]
     if unknown:
         raise SystemExit(f"no section {', '.join(unknown)}: give some of {', '.join(SECTIONS)}, or nothing for all")
+    if hasattr(os, "getloadavg"):
+        print(f"{os.cpu_count()} cores, on which {os.getloadavg()[0]:.1f} processes ran in the last minute")
     for name in names or SECTIONS:
         SECTIONS[name]()
 

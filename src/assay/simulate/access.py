@@ -3,14 +3,15 @@
 A record is then a load and an addition away, and functions pass one number instead of all arrays.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from numba import from_dtype, types
+from numba import from_dtype, njit, types
 from numba.extending import intrinsic
 
 from assay.simulate.layout import TABLES
 
+Function = Callable[..., Any]
 Record = Any  # a record of a table: mypy cannot know its fields
 _intrinsic: Any = intrinsic
 
@@ -62,3 +63,38 @@ def _bits(_typingctx: Any, _value: Any) -> Any:
 
 bits: Callable[[float], int] = _intrinsic(_bits)
 """The 64 bits of a float as an integer, within compiled code."""
+
+
+def compiled(functions: Mapping[str, Function]) -> dict[str, Function]:
+    """Functions that call each other, by name, compiled for the types that their hints say and no others.
+
+    Without that each would be compiled again for every mix of widths of integers that it is called with. Records have many types:
+    functions that take one are compiled as they are called.
+    """
+    made: dict[str, Any] = {name: _njit(error_model="numpy", **_UNWRAPPED)(function) for name, function in functions.items()}
+    for name, function in made.items():
+        function.py_func.__globals__[name] = function
+    done: set[str] = set()
+    for name in made:
+        _settle(name, made, done)
+    return made
+
+
+def _settle(name: str, made: Mapping[str, Any], done: set[str]) -> None:
+    """Compile a function after those that it calls."""
+    if name in done:
+        return
+    done.add(name)
+    function = made[name].py_func
+    for called in function.__code__.co_names:
+        if called in made:
+            _settle(called, made, done)
+    hints = [hint for parameter, hint in function.__annotations__.items() if parameter != "return"]
+    if all(hint in _TYPES for hint in hints):
+        made[name].compile(tuple(_TYPES[hint] for hint in hints))
+        made[name].disable_compile()
+
+
+_njit: Any = njit  # its type hints leave out the options about wrappers
+_UNWRAPPED = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # for Python, which does not call them
+_TYPES = {int: types.int64, float: types.float64, bool: types.boolean}

@@ -6,16 +6,14 @@ micro-batch counts its steps (`clock`), its sequences wait in a heap for the ste
 need a new block at the same step are counted together, and the largest gap of each is read from a stack of maxima when it leaves.
 
 Nothing is allocated while it runs. `m` is the address of the addresses of all tables; where step times and arrivals are multiples of
-2^-20 s both simulators give the same bits. All functions but `serve` are compiled into it: see the end.
+2^-20 s both simulators give the same bits. All its functions are compiled into `serve`.
 """
 
 import math
+from collections.abc import Callable
 from inspect import isfunction
-from typing import Any
 
-from numba import njit
-
-from assay.simulate.access import Record, bits, single, table
+from assay.simulate.access import Record, bits, compiled, single, table
 from assay.simulate.layout import DECODING, FLYING, FOREVER, FREE, HANDED, HOST, LOADING, LOST, NONE, PROMPT
 from assay.simulate.policies import LEAST_LOADED, MIXED, POWER_OF_TWO, PREFILL, PREFIX_AFFINITY, ROUND_ROBIN, STATIC
 from assay.simulate.records import GAP_BINS, GAP_SMALLEST
@@ -526,7 +524,7 @@ def _plan(m: int, rank: int, batch: int, unit: int, prompts: bool, decoding: boo
     if decoding and group.count > 0:
         growth = _growth(m, rank, unit, batches(m, batch).clock, 1)
         while not _fits(m, rank, growth):
-            one.gave_way = 1
+            one.gave_way = replicas(m, one.replica).pending = 1
             _preempt_last(m, rank)
             growth = _growth(m, rank, unit, batches(m, batch).clock, 1)
         if growth > 0:
@@ -604,20 +602,20 @@ def _add_chunk(m: int, slot: int, chunk: int, batch: int, unit: int) -> int:
 def _schedule(m: int, replica: int) -> None:
     """Start the next step when the first stage is free and there is something to do: see reference.replica."""
     here, run = replicas(m, replica), fleet(m)
-    pool, having, pending = pools(m, here.pool), 0, 0
+    pool, having = pools(m, here.pool), 0
     if here.free_at > run.now:
         return
-    here.looked = here.unseen >= pool.look_interval or here.decoding == 0
+    here.looked, here.pending = here.unseen >= pool.look_interval or here.decoding == 0, 0
     for rank in range(here.first_rank, here.first_rank + pool.ranks):
         while here.looked and lists(m, run.inboxes_at + rank).head != NONE:
             _wait(m, _pop(m, run.inboxes_at + rank, run.row_links), rank)
         having += ranks(m, rank).waiting > 0 or lists(m, run.prompts_at + rank).head != NONE
-        pending += lists(m, run.ready_at + rank).head != NONE
+        here.pending += lists(m, run.ready_at + rank).head != NONE
     here.held = 0 < having < pool.ranks and here.decoding > 0 and here.waited < pool.prefill_wait
-    pending += having
+    here.pending += having
     while True:
         batch = lists(m, run.turns_at + 2 * replica).head
-        while batch != NONE and ((pending == 0 and batches(m, batch).count == 0) or not _try(m, replica, batch - here.first_batch)):
+        while batch != NONE and ((here.pending == 0 and batches(m, batch).count == 0) or not _try(m, replica, batch - here.first_batch)):
             batch = links(m, run.batch_links + batch).after
         if batch != NONE or not here.held:
             break
@@ -1193,7 +1191,8 @@ def serve(m: int, turns: int) -> int:
     return 1
 
 
-_njit: Any = njit  # its type hints leave out the options about wrappers
-for _name, _function in tuple(globals().items()):
-    if isfunction(_function) and _function.__module__ == __name__ and _function is not serve:
-        globals()[_name] = _njit(error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(_function)
+def serve_compiled() -> Callable[[int, int], int]:
+    """The same, and all that it calls, made to be compiled."""
+    own = {name: each for name, each in globals().items() if isfunction(each) and each.__module__ == __name__ and name[0] == "_"}
+    compiled(own)
+    return serve

@@ -70,7 +70,7 @@ TABLES = {
     # A replica: see reference.replica. Of its flight: when it began, the steps of a leap (0: none), of which the first takes `constant`
     # and each more by `slope`, joules likewise; its slowest rank, its tokens, and how many sequences ran.
     "replicas": _record(
-        "", "pool first_rank first_batch up awake decoding running looked unseen waited held mixed leap slowest tokens ran",
+        "", "pool first_rank first_batch up awake decoding running looked pending unseen waited held mixed leap slowest tokens ran",
         "free_at landing start constant slope joules joules_slope",
     ),
     # A micro-batch: steps in which it decoded, sequences that decode, whether they do in the step at hand; the moment at which that ends

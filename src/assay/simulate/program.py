@@ -50,7 +50,7 @@ def _compiled() -> bytes:
     from assay.simulate import kernel
 
     make: Any = cfunc(types.int64(types.int64, types.int64), error_model="numpy")
-    made = make(kernel.serve)
+    made = make(kernel.serve_compiled())
     machine = llvm.Target.from_default_triple().create_target_machine(
         cpu=llvm.get_host_cpu_name(),
         features=llvm.get_host_cpu_features().flatten(),
