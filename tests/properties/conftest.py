@@ -1,7 +1,7 @@
 """Runs of any kind, drawn at random, and the reference under watch: every step is checked while it runs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,8 @@ class Case:
         prefixes = f"{asked.prefix_block=} {asked.prefix.tolist()} {asked.prefix_offsets.tolist()}"
         turns = f"{asked.priority.tolist()=} {asked.session.tolist()=} {asked.think.tolist()=} {asked.concurrency=} {asked.ramp=}"
         pools = [(pool.role, pool.replicas, repr_times(pool.times)) for pool in self.fleet.pools]
-        printer.text(f"Case({rows} {prefixes} {turns} {self.policy} {pools} {replace(self.fleet, pools=())})")
+        rest = {field.name: getattr(self.fleet, field.name) for field in fields(Fleet) if field.name != "pools"}
+        printer.text(f"Case({rows} {prefixes} {turns} {self.policy} {pools} {rest} {self.seed=})")
 
 
 def repr_times(times: StepTime) -> str:
@@ -213,7 +214,7 @@ def workloads(draw: st.DrawFn) -> Workload:
     counts = -(-prompts // block) * (families > 0) if block else 0 * prompts
     # The prompts of a family begin alike: as far as both go, their ids are the same.
     ids = [1000 * family + np.arange(count) for family, count in zip(families.tolist(), counts.tolist(), strict=True)]
-    users = draw(st.sampled_from([0, 0, 1, 3, 100]))
+    users = draw(st.sampled_from([0, 0, 1, 4, 128]))
     more: dict[str, Any] = {}
     if draw(st.sampled_from([False, False, True])):
         more["priority"] = families - 1

@@ -78,6 +78,12 @@ def test_a_place_left_in_a_micro_batch_is_for_the_next_request(watch: Watch, ask
     ]
 
 
+def test_a_micro_batch_with_more_than_its_part_takes_nobody(serve: Serve, asked: Asked) -> None:
+    """It took two of eight; when only these are left, the last chunk of a ninth, which it could compute at 4.75, waits for another."""
+    workload = asked(*[(1, 20)] * 2, *[(1, 2)] * 6, (64 * 3 + 1, 1), at=(*[0.0] * 8, 4.0))
+    assert serve(workload, Fleet.of(pipeline(4), ROOMY)).first_token[8] == 6.0
+
+
 def test_seats_are_shared_among_micro_batches(serve: Serve, asked: Asked) -> None:
     """Of eight requests four may run, two in each of two stages: the others follow when these are done."""
     outcome = serve(asked(*[(1, 4)] * 8), Fleet.of(pipeline(2), replace(ROOMY, max_num_seqs=4)))

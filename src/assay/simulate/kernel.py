@@ -536,7 +536,7 @@ def _plan(m: int, rank: int, batch: int, unit: int, prompts: bool, decoding: boo
         work.decode = work.context if one.decoders > 0 else 0.0
         work.pairs = work.reread = work.bare_pairs = work.bare_reread = 0.0
     if prompts and (one.waiting > 0 or lists(m, run.prompts_at + rank).head != NONE):
-        _fill(m, rank, batch, unit, quota - group.count)
+        _fill(m, rank, batch, unit, max(quota - group.count, 0))
 
 
 def _fill(m: int, rank: int, batch: int, unit: int, places: int) -> None:
@@ -983,7 +983,7 @@ def _route(m: int, row: int) -> None:
     to = ranks(m, rank)
     to.requests += 1
     _wake(m, to.replica)
-    if to.waiting == 0 or run.classes > 1:
+    if to.waiting == 0 or run.classes > 1 or pools(m, to.pool).look_interval > 1:
         _interrupt(m, to.replica, True)
     if pools(m, to.pool).look_interval == 1:
         _wait(m, row, rank)
