@@ -89,7 +89,6 @@ def _link(m: int, which: int, at: int, item: int) -> None:
 
 
 def _unlink(m: int, which: int, at: int, item: int) -> None:
-    """Take an item out of a list."""
     one, before, after = lists(m, which), links(m, at + item).before, links(m, at + item).after
     if before == NONE:
         one.head = after
@@ -711,7 +710,7 @@ def _issue(m: int, replica: int, batch: int) -> None:
 def _leap(m: int, replica: int, busy: float) -> int:
     """Steps without prompts until a sequence finishes or outgrows a window, memory is full, or something else may change what runs."""
     here, run = replicas(m, replica), fleet(m)
-    pool, clock, steps = pools(m, here.pool), batches(m, here.first_batch).clock, FOREVER
+    pool, clock, steps, having = pools(m, here.pool), batches(m, here.first_batch).clock, FOREVER, 0
     if here.held:
         steps = pool.prefill_wait - here.waited
     for rank in range(here.first_rank, here.first_rank + pool.ranks):
@@ -722,11 +721,14 @@ def _leap(m: int, replica: int, busy: float) -> int:
             steps = 1  # none was admitted in this step, the next one may do so
         if lists(m, run.inboxes_at + rank).head != NONE:
             steps = min(steps, pool.look_interval - here.unseen)
+        having += ranks(m, rank).waiting > 0 or lists(m, run.prompts_at + rank).head != NONE
         ranks(m, rank).slope = 0.0
         for place in range(pool.reaches if ranks(m, rank).decoders > 0 else 0):
             slope, grown = 3 * (pool.reaches_at + place), _sums(m, ranks(m, rank).first_unit, place).grown
             ranks(m, rank).slope += slopes(m, slope + INTERVAL).decode * grown
             here.joules_slope += slopes(m, slope + JOULES).decode * grown
+    if not here.held and 0 < having < pool.ranks and here.waited < pool.prefill_wait:
+        steps = 1  # after what was admitted in this step prompts wait in the next one
     here.slope = ranks(m, here.slowest).slope
     for rank in range(here.first_rank, here.first_rank + pool.ranks):
         lead, loses = ranks(m, here.slowest).interval - ranks(m, rank).interval, ranks(m, rank).slope - here.slope
