@@ -61,11 +61,13 @@ def test_who_waited_goes_on_by_class(asked: Asked, serve: Serve) -> None:
     assert outcome.finish.tolist() == [10.0, 5.0, 5.0, 11.0, 6.0, 6.0, 7.0]
 
 
-def test_tokens_of_the_instant_of_a_failure_are_given(asked: Asked, serve: Serve) -> None:
-    """Steps end before replicas fail: the last token at 3 still counts."""
-    outcome = serve(asked((4, 3)), fleet(2, (3.0, 0, DOWN)))
-    assert outcome.finish[0] == 3.0
-    assert not outcome.preemptions.any()
+@pytest.mark.parametrize("output", [3, 6])
+def test_tokens_of_the_instant_of_a_failure_are_given(asked: Asked, serve: Serve, output: int) -> None:
+    """Steps end before replicas fail: the third token counts, and the fourth, if there is one, takes a step elsewhere."""
+    outcome = serve(asked((4, output)), fleet(2, (3.0, 0, DOWN)))
+    assert outcome.finish[0] == output
+    assert outcome.preemptions[0] == (output > 3)
+    assert outcome.steps == output
 
 
 def test_the_failed_replica_gets_no_more_requests(asked: Asked, serve: Serve) -> None:

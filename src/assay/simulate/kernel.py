@@ -295,7 +295,6 @@ def _give_back(m: int, slot: int) -> None:
 
 
 def _leave(m: int, slot: int) -> None:
-    """A sequence runs no more."""
     rank = slots(m, slot).rank
     _unlink(m, rank * fleet(m).classes + rows(m, slots(m, slot).row).priority, 0, slot)
     ranks(m, rank).running -= 1
@@ -1115,9 +1114,10 @@ def _fail(m: int, replica: int) -> None:
     if here.leap > 0:
         steps = _until(here.constant, here.slope, run.now - here.start, here.leap)
         _end_leap(m, replica, steps)
-        if steps > 1:
-            batches(m, here.first_batch).moment = here.start + _lasting(here.constant, here.slope, steps - 1)
-            _give_tokens(m, replica, 0, steps - 1)
+        steps -= here.start + _lasting(here.constant, here.slope, steps) > run.now  # the step at hand is lost
+        if steps > 0:
+            batches(m, here.first_batch).moment = here.start + _lasting(here.constant, here.slope, steps)
+            _give_tokens(m, replica, 0, steps)
         batches(m, here.first_batch).moment = run.now
     for batch in range(here.first_batch, here.first_batch + pool.depth):
         _unlink(m, idle + (batches(m, batch).moment < math.inf), run.batch_links, batch)
