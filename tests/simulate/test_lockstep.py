@@ -95,6 +95,12 @@ def test_prompts_go_when_all_ranks_have_one(asked: Asked, serve: Serve) -> None:
     assert outcome.first_token[1:].tolist() == [3.0, 3.0]
 
 
+def test_a_prompt_that_joins_those_that_wait_does_not_begin_the_count_anew(asked: Asked, serve: Serve) -> None:
+    """Of three ranks the second has a prompt from 3 on and the third from 4 on: after two steps both go, at 5."""
+    fleet = Fleet.of(ranks(3, SECOND), replace(POLICY, prefill_wait=2))
+    assert serve(asked((1, 6), (1, 1), (1, 1), at=(0.0, 3.0, 4.0)), fleet).first_token.tolist() == [1.0, 6.0, 6.0]
+
+
 def test_prompts_do_not_wait_when_nobody_decodes(asked: Asked, serve: Serve) -> None:
     """There is nothing to do in between."""
     assert serve(asked((1, 1)), Fleet.of(ranks(2, SECOND), WAITING)).first_token[0] == 1.0

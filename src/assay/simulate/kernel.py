@@ -601,7 +601,7 @@ def _schedule(m: int, replica: int) -> None:
     """Start the next step when the first stage is free and there is something to do: see reference.replica."""
     here, run = replicas(m, replica), fleet(m)
     pool, having = pools(m, here.pool), 0
-    if here.free_at > run.now:
+    if here.free_at > run.now or lists(m, run.turns_at + 2 * replica).head == NONE:
         return
     here.looked, here.pending = here.unseen >= pool.look_interval or here.decoding == 0, 0
     for rank in range(here.first_rank, here.first_rank + pool.ranks):
