@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assay._base.errors import InputError
 from assay.simulate import Policy
 from assay.steptime import StepTime
 
@@ -74,3 +75,10 @@ def test_no_more_run_than_the_steps_have_tokens_for(depth: int, width: int, most
     times = replace(StepTime.constant(1.0, most), depth=depth, width=width)
     found = Policy(100, 64, 1, 1.0, ((0, 1.0),)).within(times)
     assert (found.token_budget, found.max_num_seqs) == (budget, seats)
+
+
+def test_a_step_without_room_for_what_speculation_verifies_is_refused() -> None:
+    """Five tokens of each sequence do not go into steps of four."""
+    times = replace(StepTime.constant(1.0, 100), width=5)
+    with pytest.raises(InputError, match="room for 4 tokens, and speculation verifies 5"):
+        Policy(4, 64, 1, 1.0, ((0, 1.0),)).within(times)

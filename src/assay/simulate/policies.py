@@ -5,6 +5,7 @@ A new rule takes a code here, a branch in `reference` and one in `kernel`.
 
 from dataclasses import dataclass, replace
 
+from assay._base.errors import InputError
 from assay.steptime import StepTime
 
 MIXED, PREFILL_FIRST, STATIC = 0, 1, 2
@@ -60,10 +61,16 @@ class Policy:
         object.__setattr__(self, "kv_bytes", tuple((reach, float(-(-each // 1))) for reach, each in self.kv_bytes))
 
     def within(self, times: StepTime) -> "Policy":
-        """The same within the sizes that step times know, and with no more sequences than the steps of a pipeline have tokens for."""
+        """The same within the sizes that step times know, and with no more sequences than the steps of a pipeline have tokens for.
+
+        Raises InputError when a step has no room for the tokens that speculation verifies of one sequence.
+        """
         budget = min(self.token_budget, times.most_tokens)
-        fit = min(budget, times.most_sampled) // times.width * times.depth
-        return replace(self, token_budget=budget, max_num_seqs=max(1, min(self.max_num_seqs, fit)))
+        room = min(budget, times.most_sampled)
+        if room < times.width:
+            problem = f"a step has room for {room} tokens, and speculation verifies {times.width} of each sequence"
+            raise InputError("--token-budget", "", problem, f"Give {times.width} or more, or draft fewer tokens (--speculate)")
+        return replace(self, token_budget=budget, max_num_seqs=min(self.max_num_seqs, room // times.width * times.depth))
 
     def footprint(self, context: int) -> float:
         """Bytes of cache that a sequence of `context` tokens takes alone."""
