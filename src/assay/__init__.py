@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from assay._base.errors import AssayError, CannotHold, InputError
-    from assay.api import Prices, compare, predict, simulate
+    from assay.api import Prices, compare, predict, simulate, validate
     from assay.chips import Chip
     from assay.deployments import Asked, Deployment
     from assay.engines import Engine
@@ -34,11 +34,12 @@ __all__ = [
     "compare",
     "predict",
     "simulate",
+    "validate",
 ]
 
 _HOMES = {
     "assay._base.errors": ("AssayError", "CannotHold", "InputError"),
-    "assay.api": ("Prices", "compare", "predict", "simulate"),
+    "assay.api": ("Prices", "compare", "predict", "simulate", "validate"),
     "assay.chips": ("Chip",),
     "assay.deployments": ("Asked", "Deployment"),
     "assay.engines": ("Engine",),

@@ -16,6 +16,7 @@ from assay.deployments import Asked, Deployment, resolve
 from assay.engines import Engine, for_family
 from assay.models import Model
 from assay.offers import Ownership
+from assay.points import read_points
 from assay.search.assembly import Assembly
 from assay.search.candidates import find, smallest
 from assay.search.comparison import Case, Comparison, Work, sized
@@ -26,6 +27,7 @@ from assay.search.price import Market
 from assay.search.runs import Evidence, Run
 from assay.simulate.run import Progress
 from assay.slo import Slo
+from assay.validate.validation import Validation, validated
 from assay.workloads import Workload
 
 
@@ -123,6 +125,11 @@ def compare(
     runs, complete = sized(cases, work or Work())
     unfit = {name: here.why_not for name, here in found.items() if here.why_not}
     return Comparison(model.name, question, tuple(chips), tuple(runs), unfit, complete)
+
+
+def validate(data: Sequence[Path], *, sample: int | None = None, seed: int = 0, work: Work | None = None) -> Validation:
+    """Every published number of some tables beside what the chain predicts of its run, or those of `sample` runs drawn by `seed`."""
+    return validated(read_points(data), sample, seed, work or Work())
 
 
 def plan_one(model: Model, deployment: Deployment) -> Plant:

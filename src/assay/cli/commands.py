@@ -191,6 +191,38 @@ def compare(model: str | None, chips: str | None, scenario: Path | None, out: Pa
         raise KeyboardInterrupt
 
 
+@cli.command()
+@click.option("--data", type=click.Path(path_type=Path), multiple=True, help="A table of measured points: .parquet, .csv or .jsonl.")
+@click.option("--sample", type=click.IntRange(min=1), help="Runs to draw, evenly over sets, chips and models; all when left out.")
+@click.option("--seed", type=click.INT, default=0, show_default=True, help="Seed of the draw.")
+@click.option("--predictions", type=click.Path(path_type=Path), help="Write the rows with their predictions to this .parquet file.")
+@click.option("--out", type=click.Path(path_type=Path), help="Write an HTML report to this file.")
+@options.json_flag
+def validate(data: tuple[Path, ...], sample: int | None, seed: int, predictions: Path | None, out: Path | None, json: bool) -> None:
+    """Hold predictions against measured operating points, each run as it was run: errors by set, chip, model and metric."""
+    from assay.cli import validating
+
+    if not data:
+        raise click.UsageError("give --data: a table of measured points")
+    kept = {flag: path for flag, path in (("--predictions", predictions), ("--out", out)) if path}
+    for flag, path in kept.items():
+        options.writable(flag, path, ".parquet" if flag == "--predictions" else ".html")
+    found = validating.found(data, sample, seed)
+    result = options.headed(found.to_dict(), seed)
+    validating.keep(found, result, kept)
+
+    def show(console: "Console") -> None:
+        from assay.report import errors
+
+        errors.tables(result, console)
+        for flag, path in kept.items():
+            console.print(f"{flag.strip('-')}: {path}")
+
+    options.emit(result, json, show)
+    if not found.complete:
+        raise KeyboardInterrupt
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exit 2 with one message on bad input, 130 when interrupted."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads that NumPy's import starts, and nothing here has work for

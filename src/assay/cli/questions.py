@@ -99,10 +99,10 @@ def answered(questions: Sequence[Asking], flags: Mapping[str, Any]) -> Iterator[
     """Each question with its answer. Work runs on all cores; progress goes to stderr."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[chip]}"))
     prices, asked = options.prices(flags), options.asked(flags)
-    with Progress(*columns, console=Console(stderr=True)) as bar, _executor() as executor:
+    with Progress(*columns, console=Console(stderr=True)) as bar, executor() as workers:
         _compile(bar)
         for question in questions:
-            work = Work(executor, _Reporter(bar, question.model.name))
+            work = Work(workers, _Reporter(bar, question.model.name))
             answer = api.compare(question.model, question.chips, question.workload, question.slo, asked=asked, prices=prices, work=work)
             yield question, answer
             if not answer.complete:
@@ -116,7 +116,8 @@ def _compile(bar: Progress) -> None:
     bar.update(task, completed=1, visible=False)
 
 
-def _executor() -> ProcessPoolExecutor:
+def executor() -> ProcessPoolExecutor:
+    """Workers on all cores."""
     return ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("forkserver"))
 
 

@@ -1,5 +1,6 @@
 """A closed-form guess of what a replica can serve, to start the search near its answer; every answer is then simulated."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,8 +21,8 @@ class Guess:
     in_flight: float
 
 
-def guess(plant: Plant, workload: Workload, slo: Slo) -> Guess:
-    """The best of a ladder of batch sizes.
+def guess(plant: Plant, workload: Workload, slo: Slo, users: int | None = None) -> Guess:
+    """The best of a ladder of batch sizes, none larger than the `users` of a closed loop that each rank serves.
 
     With prefill taking t_p of a request, b sequences in each of the pipeline's stages and o decode steps, a rank serves
     1 / (t_p + o x interval(b) / b) requests a second, and TPOT is the latency of the steps of a token, stretched by the share of time
@@ -32,7 +33,7 @@ def guess(plant: Plant, workload: Workload, slo: Slo) -> Guess:
     steps, context = outputs / _tokens_per_step(plant), inputs + outputs / 2
     alone = prefill_seconds(plant, round(inputs), ranks)
     policy = plant.policy.within(plant.times)
-    room = max(1.0, min(policy.max_num_seqs, policy.kv_capacity / policy.footprint(round(context))))
+    room = max(1.0, min(policy.max_num_seqs, policy.kv_capacity / policy.footprint(round(context)), users or math.inf))
     best = Guess(1e-9, 1.0)
     for batch in np.unique(np.geomspace(1, room, 24).astype(int)):
         stage = max(1, round(batch / plant.times.depth))

@@ -1,0 +1,99 @@
+"""Errors of predictions on the terminal: by set and metric beside the baselines, by load, and what could not be predicted."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from assay.report import formats
+
+METRICS = {
+    "ttft": "TTFT",
+    "tpot": "TPOT",
+    "itl": "ITL",
+    "e2e": "E2E",
+    "output_tokens_per_second": "output tok/s",
+    "total_tokens_per_second": "total tok/s",
+    "input_tokens_per_second": "input tok/s",
+    "requests_per_second": "requests/s",
+    "output_tokens_per_second_per_user": "tok/s per user",
+}
+_FIGURES = {
+    "median_error": "median",
+    "p90_error": "p90",
+    "bias": "bias",
+    "coverage": "in band",
+    "datasheet": "sheet",
+    "nearest": "nearest",
+}
+_BY_LOAD = ("ttft", "tpot", "e2e", "output_tokens_per_second")
+MOST_REASONS = 12
+
+
+def tables(validation: Mapping[str, Any], console: Console) -> None:
+    """Print what `validate --json` prints, for people."""
+    shares = [f"{quality} {row['predicted']} of {row['rows']}" for quality, row in validation["by_quality"].items()]
+    console.print(Text(f"{validation['predicted']} of {validation['rows']} numbers predicted ({', '.join(shares)})", "bold"))
+    console.print(Text("errors in %: |predicted / measured - 1|; sheet and nearest: medians of the two baselines", "dim"))
+    console.print(_by_set(validation["by_set"]))
+    console.print()
+    console.print(_by_load(validation["by_load"]))
+    console.print()
+    if validation["skipped"]:
+        console.print(_reasons(validation["skipped"]))
+    for line in validation["assumptions"]:
+        console.print(Text(f"- {line}", "dim"))
+
+
+def name_of(group: Mapping[str, Any]) -> str:
+    """Metric and statistic of a group, in words."""
+    metric = str(group["metric"])
+    return f"{METRICS.get(metric, metric)} {group.get('statistic', '')}".strip()
+
+
+def _by_set(groups: Sequence[Mapping[str, Any]]) -> Table:
+    table = _table("set", "metric", "rows", *_FIGURES.values())
+    before = ""
+    for group in groups:
+        figures = [_percent(group[name]) for name in _FIGURES]
+        shown = str(group["set"])
+        table.add_row(shown if shown != before else "", name_of(group), formats.count(group["rows"]), *figures)
+        before = shown
+    return table
+
+
+def _by_load(groups: Sequence[Mapping[str, Any]]) -> Table:
+    """Median errors: a row for each load, a column for each of some metrics."""
+    table = _table("load", *(METRICS[metric] for metric in _BY_LOAD))
+    found = {(group["load"], group["metric"]): group["median_error"] for group in groups}
+    for load in dict.fromkeys(str(group["load"]) for group in groups):
+        table.add_row(load, *(_percent(found.get((load, metric))) for metric in _BY_LOAD))
+    return table
+
+
+def _table(*heads: str) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
+    for head in heads:
+        words = head in ("set", "metric", "load")
+        table.add_column(head, justify="left" if words else "right", no_wrap=True, overflow="ellipsis")
+    return table
+
+
+def _percent(share: float | None) -> str:
+    """A share in percent, without the sign."""
+    return formats.MISSING if share is None else f"{share * 100:.0f}"
+
+
+def _reasons(skipped: Mapping[str, int]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("rows", justify="right")
+    table.add_column("not predicted, because", overflow="fold")
+    shown = list(skipped.items())[:MOST_REASONS]
+    for reason, rows in shown:
+        table.add_row(formats.count(rows), Text(reason))
+    others = list(skipped.values())[MOST_REASONS:]
+    if others:
+        table.add_row(formats.count(sum(others)), f"{len(others)} other reasons")
+    return table

@@ -1,0 +1,78 @@
+"""One published run: simulated as it was run, and what the data sheet says of it."""
+
+from dataclasses import dataclass
+
+from assay._base.errors import AssayError
+from assay.points import Number, Point
+from assay.search.evidence import weakest
+from assay.simulate import run
+from assay.validate.datasheet import from_datasheet
+from assay.validate.figures import LATENCIES, Figures
+from assay.validate.setting import layouts, setting
+from assay.validate.traffic import Unpredicted, traffic
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A prediction of one row, in its own unit, with its 90 % band and the data sheet's figure; or the reason why there is none."""
+
+    row: int
+    predicted: float | None = None
+    low: float | None = None
+    high: float | None = None
+    sheet: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Told:
+    """The guesses for all rows of a run, and what was assumed of the run; `layout` in words, empty where nothing was predicted."""
+
+    guesses: tuple[Guess, ...]
+    assumed: tuple[str, ...] = ()
+    layout: str = ""
+
+
+def told(point: Point) -> Told:
+    """Predict every number of a run."""
+    try:
+        workload, asked = traffic(point, point.said("model") or "")
+        assembly, said = setting(point, workload)
+    except (AssayError, Unpredicted) as error:
+        return Told(tuple(Guess(number.row, reason=_reason(error)) for number in point.numbers))
+    outcome = run(workload, assembly.fleet(), seed=workload.seed)
+    if not outcome.served.any():
+        reason = "no request fits the KV cache or the model's context"
+        return Told(tuple(Guess(number.row, reason=reason) for number in point.numbers))
+    simulated = Figures.of(outcome, workload, assembly.chips)
+    sheet = from_datasheet(assembly, workload)
+    bands = weakest(assembly.parts)[1]
+    guesses = tuple(_guess(number, simulated, sheet, bands) for number in point.numbers)
+    return Told(guesses, (*asked, *said), " + ".join(layouts(assembly)))
+
+
+def _guess(number: Number, simulated: Figures, sheet: Figures, bands: dict[str, tuple[float, float]]) -> Guess:
+    value = simulated.value(number)
+    if value is None:
+        what = f"{number.statistic} {number.metric}" if number.statistic else number.metric
+        return Guess(number.row, reason=f"{what} is not predicted")
+    low, high = _band(number.metric, bands)
+    return Guess(number.row, value, value * low, value * high, sheet.value(number))
+
+
+def _band(metric: str, bands: dict[str, tuple[float, float]]) -> tuple[float, float]:
+    """Factors around a prediction: rates have that of throughput, the speed of one user that of TPOT turned round."""
+    if metric in LATENCIES:
+        return bands[metric]
+    if metric.endswith("per_user"):
+        low, high = bands["tpot"]
+        return 1 / high, 1 / low
+    return bands["output_tokens_per_second"]
+
+
+def _reason(error: Exception) -> str:
+    """A reason short enough to be counted: what is wrong, without the remedy."""
+    if isinstance(error, AssayError):
+        where, what = getattr(error, "file", ""), getattr(error, "problem", "")
+        return f"{where}: {what}" if what else str(error).split(". ")[0]
+    return str(error)

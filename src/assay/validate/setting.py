@@ -1,0 +1,154 @@
+"""The deployment of a published run: its chips, engine, layout and limits; where no layout is stated, the best one on those chips."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import lru_cache
+from math import ceil
+from typing import Any
+
+from assay._base.errors import AssayError, CannotHold
+from assay.chips import Chip
+from assay.deployments import Asked, resolve
+from assay.engines import Engine
+from assay.models import Model
+from assay.points import Point
+from assay.search.assembly import Assembly
+from assay.search.candidates import find
+from assay.search.estimate import guess
+from assay.search.plant import Plant, build
+from assay.slo import Slo
+from assay.validate.traffic import Unpredicted
+from assay.validate.unstated import drafted, unstated
+from assay.workloads import Workload
+
+GENERIC = "generic"
+_LIMITS = {
+    "max_num_seqs": "max_num_seqs",
+    "token_budget": "token_budget",
+    "block_size": "block_size",
+    "kv_memory_fraction": "kv_memory_fraction",
+    "prefix_cache": "prefix_cache",
+    "recv_interval": "look_interval",
+    "dp_wait_steps": "prefill_wait",
+}  # columns of a table, and the fields of Asked that they are
+
+
+def setting(point: Point, workload: Workload) -> tuple[Assembly, list[str]]:
+    """The deployment that ran, and what was assumed of it.
+
+    Raises AssayError when the model does not fit, and Unpredicted when chip or model is not stated.
+    """
+    for name in ("chip", "model"):
+        if point.said(name) is None:
+            raise Unpredicted(f"the {name} is not stated")
+    model, chip = _model(point.said("model")), _chip(point.said("chip"))
+    asked, said = _asked(point, chip, workload)
+    if point.said("prefill_tp") and point.said("decode_tp"):
+        parts = [_worker(point, asked, role) for role in ("prefill", "decode")]
+        return Assembly(tuple(_plant(model, chip, part) for part in parts)), [*said, *_speculated(point, chip, parts[1])[1]]
+    if point.said("tp") is None:
+        chosen = _best(model, chip, asked, point, workload)
+        return Assembly((chosen,)), [*said, f"parallelism is not stated: tp {chosen.part.tp}, pp {chosen.part.pp}, the best on these chips"]
+    layout = {name: point.said(name) for name in ("tp", "pp", "ep", "dp")}
+    group = layout["tp"] * (layout["pp"] or 1)
+    replicas = point.said("replicas") or max(1, (point.said("chips") or group) // group)
+    asked, drafts = _speculated(point, chip, replace(asked, replicas=replicas, **layout))
+    return Assembly((_plant(model, chip, asked),)), [*said, *drafts]
+
+
+@lru_cache(maxsize=256)
+def _model(name: str) -> Model:
+    return Model.load(name)
+
+
+@lru_cache(maxsize=256)
+def _chip(name: str) -> Chip:
+    return Chip.load(name)
+
+
+@lru_cache(maxsize=8)
+def _plant(model: Model, chip: Chip, asked: Asked) -> Plant:
+    return build(model, resolve(model, chip, Engine.load(asked.engine or GENERIC), asked))
+
+
+def _asked(point: Point, chip: Chip, workload: Workload) -> tuple[Asked, list[str]]:
+    """What the run says beside its layout. Limits above what can ever be in flight are lowered to it, which changes nothing."""
+    engine, said = _engine(point, chip)
+    given: dict[str, Any] = {"engine": engine, **{name: point.said(name) for name in ("weights", "activations", "kv")}}
+    given |= {field: point.said(column) for column, field in _LIMITS.items()}
+    defaults = Engine.load(engine).defaults_on(chip.family)
+    flying = workload.concurrency or workload.requests
+    seats = given["max_num_seqs"] or max(defaults.max_num_seqs.value, workload.requests if point.said("load") == "static" else 0)
+    budget = given["token_budget"] or defaults.token_budget.value
+    longest = int(workload.input.max())
+    given["max_num_seqs"] = max(1, min(seats, flying))
+    given["token_budget"] = max(64, min(budget, flying * (longest + 32)))
+    if given["prefix_cache"] is None and not workload.prefix.size:
+        given["prefix_cache"] = False
+    return Asked(**given), said
+
+
+def _engine(point: Point, chip: Chip) -> tuple[str, list[str]]:
+    """The engine of the run where its file exists and names the chip's family, else the generic one."""
+    named = point.said("engine")
+    try:
+        if named and Engine.load(named).runs(chip.family):
+            return Engine.load(named).name, []
+    except AssayError:
+        pass
+    return GENERIC, [f"engine {named or 'not stated'}, taken as generic"]
+
+
+def _worker(point: Point, asked: Asked, role: str) -> Asked:
+    """The part of disaggregated prefill or decode."""
+    layout = {name: point.said(f"{role}_{name}") for name in ("tp", "ep", "dp")}
+    part = replace(asked, role=role, replicas=point.said(f"{role}_workers") or 1, **layout)
+    part = replace(part, prefix_cache=part.prefix_cache if role == "prefill" else None)
+    return _speculated(point, _chip(point.said("chip")), part)[0] if role == "decode" else part
+
+
+def _speculated(point: Point, chip: Chip, asked: Asked) -> tuple[Asked, list[str]]:
+    if not point.said("speculate"):
+        return asked, []
+    tokens = point.said("speculate_tokens") or drafted(asked.engine or GENERIC, chip.family, asked.dp or 1)
+    acceptance = unstated("speculation", "acceptance")
+    widened = max(asked.token_budget or 0, (asked.max_num_seqs or 1) * (1 + tokens))
+    told = [f"drafts {tokens} tokens, each accepted with chance {acceptance:g}, which the run does not state"]
+    return replace(asked, speculate=f"{tokens}:{acceptance:g}", token_budget=widened), told
+
+
+def _best(model: Model, chip: Chip, asked: Asked, point: Point, workload: Workload) -> Plant:
+    """The replicas and layout of the run's chips that serve most, or of one user's the fastest, by the closed form."""
+    plants = _possible(model, chip, _speculated(point, chip, asked)[0])
+    chips = point.said("chips")
+    fitting = [_shared(plant, chips) for plant in plants if chips is None or chips % plant.part.chips == 0]
+    if not fitting:
+        raise CannotHold(f"{model.name} does not fit {chips} x {chip.name} in a layout that divides them")
+    return max(fitting, key=lambda plant: _served(plant, workload))
+
+
+def _shared(plant: Plant, chips: int | None) -> Plant:
+    return plant.sized(chips // plant.part.chips) if chips else plant
+
+
+@lru_cache(maxsize=8)
+def _possible(model: Model, chip: Chip, asked: Asked) -> tuple[Plant, ...]:
+    found = find(model, chip, asked)
+    if found.why_not:
+        raise CannotHold(found.why_not)
+    return found.plants
+
+
+def _served(plant: Plant, workload: Workload) -> float:
+    """Requests per second of all replicas, each with its share of the users of a closed loop."""
+    users = ceil(workload.concurrency / plant.part.replicas / plant.part.dp) if workload.concurrency else None
+    busy = min(plant.part.replicas, workload.concurrency or plant.part.replicas)
+    return guess(plant, workload, Slo(), users).rate * busy
+
+
+def layouts(assembly: Assembly) -> Iterator[str]:
+    """The layout of each part in words, for lists of the worst points."""
+    for part in assembly.parts:
+        sizes = {"tp": part.tp, "pp": part.pp, "dp": part.dp, "ep": part.ep}
+        told = " ".join(f"{name}{size}" for name, size in sizes.items() if size > 1 or name == "tp")
+        yield f"{part.replicas} x {told}"

@@ -1,0 +1,31 @@
+"""What published runs leave unstated (data/calibration/conditions.toml)."""
+
+from functools import cache
+from typing import Any
+
+from assay._base.schema import DATA, read
+
+
+@cache
+def _facts() -> dict[str, Any]:
+    return read(DATA / "calibration" / "conditions.toml", "conditions")
+
+
+def unstated(table: str, key: str) -> float:
+    """A fact by its place in the file, in the unit of its field."""
+    return float(_facts()[table][key].value)
+
+
+def of_dataset(collection: str | None, model: str, key: str) -> float | None:
+    """A fact on the data set that a collection of runs asks a model with; None where it is not known."""
+    rows = [row for row in _facts().get("dataset", ()) if row["set"] == collection and row["model"] == model and key in row]
+    return float(rows[0][key].value) if rows else None
+
+
+def drafted(engine: str, family: str, ranks: int) -> int:
+    """Tokens that an engine drafts for a sequence in a step."""
+    for row in _facts().get("draft", ()):
+        fits = row["engine"] == engine and family in row.get("families", (family,))
+        if fits and (ranks > 1 or not row.get("ranks", False)):
+            return int(row["tokens"].value)
+    return int(unstated("speculation", "tokens"))

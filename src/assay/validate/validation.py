@@ -1,0 +1,214 @@
+"""A table of published numbers held against the chain: drawn, predicted in parallel, scored."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, as_completed
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assay.points import Number, Point, Points
+from assay.search.comparison import Work
+from assay.validate.journal import Journal, fingerprint
+from assay.validate.nearest import Known, nearest
+from assay.validate.predict import Guess, Told, told
+from assay.validate.scores import Group, Scored, grouped
+
+if TYPE_CHECKING:
+    import polars as pl
+
+GROUP = ("set", "chip", "model", "metric", "statistic")
+LOTS = 8  # runs of one task: enough to share plants, few enough to show progress
+CROWDED, BUSY = 64, 8  # requests on a chip
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Published numbers beside their predictions.
+
+    `points` are all rows; `chosen` the runs that were predicted, `told` what was said of each, in the same order. `complete` is False
+    when the work was interrupted.
+    """
+
+    points: Points
+    chosen: tuple[Point, ...]
+    told: tuple[Told, ...]
+    complete: bool = True
+
+    def rows(self) -> Iterator[tuple[Point, Number, Guess, Told]]:
+        """Every number of the chosen runs with its guess."""
+        for point, said in zip(self.chosen, self.told, strict=True):
+            for number, guess in zip(point.numbers, said.guesses, strict=True):
+                yield point, number, guess, said
+
+    @cached_property
+    def scored(self) -> tuple[Scored, ...]:
+        """The numbers that predictions are held against."""
+        rows = [(point, number, guess) for point, number, guess, _ in self.rows() if guess.predicted is not None]
+        near = nearest(Known(point, number, guess.sheet or np.nan) for point, number, guess in rows)
+        return tuple(
+            Scored(
+                number.row,
+                labels(point, number),
+                number.value or 0.0,
+                guess.predicted or 0.0,
+                guess.low or 0.0,
+                guess.high or 0.0,
+                guess.sheet,
+                near.get(number.row),
+            )
+            for point, number, guess in rows
+            if number.scored
+        )
+
+    def listed(self) -> list[dict[str, Any]]:
+        """Each scored number with its prediction, the baselines and the conditions of its run, for charts and lists."""
+        by_row = {number.row: (point, said) for point, number, _, said in self.rows()}
+        rows = []
+        for each in self.scored:
+            point, said = by_row[each.row]
+            figures = {name: getattr(each, name) for name in ("measured", "predicted", "low", "high", "error")}
+            told = {name: point.said(name) for name in ("chips", "weights", "isl", "osl", "concurrency", "batch", "rate")}
+            baselines = {"datasheet": each.sheet, "nearest": each.nearest}
+            rows.append({**each.labels, **figures, **baselines, **told, "layout": said.layout, "assumed": list(said.assumed)})
+        return rows
+
+    def groups(self, by: Sequence[str] = GROUP) -> list[Group]:
+        """Errors by some of: set, chip, model, engine, metric, statistic, load."""
+        return grouped(self.scored, by)
+
+    @cached_property
+    def skipped(self) -> dict[str, int]:
+        """Rows without a prediction by reason, most first."""
+        return dict(Counter(guess.reason for _, _, guess, _ in self.rows() if guess.reason).most_common())
+
+    def reached(self) -> dict[str, tuple[int, int]]:
+        """By quality the rows that were predicted, and all."""
+        counts: dict[str, tuple[int, int]] = {}
+        for _, number, guess, _ in self.rows():
+            there, whole = counts.get(number.quality or "unmarked", (0, 0))
+            counts[number.quality or "unmarked"] = (there + (guess.reason is None), whole + 1)
+        return dict(sorted(counts.items()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form that the command line promises; errors are fractions of the measured number."""
+        rows = sum(len(point.numbers) for point in self.chosen)
+        errors = [abs(each.error) for each in self.scored]
+        return {
+            "rows": rows,
+            "predicted": rows - sum(self.skipped.values()),
+            "skipped": self.skipped,
+            "by_quality": {quality: {"predicted": there, "rows": whole} for quality, (there, whole) in self.reached().items()},
+            "scored": len(self.scored),
+            "median_error": float(np.median(errors)) if errors else None,
+            "groups": [group.to_dict() for group in self.groups()],
+            "by_set": [group.to_dict() for group in self.groups(("set", "metric", "statistic"))],
+            "by_load": [group.to_dict() for group in self.groups(("load", "metric"))],
+            "complete": self.complete,
+            "assumptions": self.assumptions(),
+        }
+
+    def assumptions(self) -> list[str]:
+        """What was assumed of runs, with how many of them it holds for."""
+        counts = Counter(text for said in self.told for text in said.assumed)
+        usual = [f"{text} ({count} runs)" for text, count in counts.most_common() if not text.startswith("parallelism")]
+        chosen = sum(any(text.startswith("parallelism") for text in said.assumed) for said in self.told)
+        return [*usual, *([f"parallelism is not stated: the best layout on the run's chips ({chosen} runs)"] if chosen else [])]
+
+    def summary(self) -> str:
+        """One line for people."""
+        found = self.to_dict()
+        error = "nothing scored" if found["median_error"] is None else f"median error {found['median_error']:.0%}"
+        return f"{found['predicted']} of {found['rows']} numbers predicted, {error}"
+
+    def frame(self) -> "pl.DataFrame":
+        """The input rows, same order and number, with `predicted`, `low`, `high` in the row's own unit and `reason` (null if predicted)."""
+        import polars as pl
+
+        columns: dict[str, list[Any]] = {name: [None] * len(self.points.frame) for name in ("predicted", "low", "high", "reason")}
+        columns["reason"] = ["not drawn"] * len(self.points.frame)
+        for _, number, guess, _ in self.rows():
+            for name, column in columns.items():
+                column[number.row] = getattr(guess, name)
+        kinds = {"predicted": pl.Float64, "low": pl.Float64, "high": pl.Float64, "reason": pl.String}
+        return self.points.frame.with_columns(*(pl.Series(name, column, kinds[name]) for name, column in columns.items()))
+
+
+def labels(point: Point, number: Number) -> dict[str, str]:
+    """What a number is grouped by."""
+    kept = {name: str(point.said(name) or "not stated") for name in ("set", "chip", "model", "engine")}
+    return {**kept, "metric": number.metric, "statistic": number.statistic, "load": regime(point)}
+
+
+def regime(point: Point) -> str:
+    """How a run was loaded, in words: the kind of load, in closed loops with how crowded a chip is."""
+    load = str(point.said("load") or "not stated")
+    if point.said("speculate"):
+        load += ", speculation"
+    if point.said("disaggregated"):
+        load += ", disaggregated"
+    users = point.said("concurrency") or point.said("batch")
+    if users is None or load.startswith("single"):
+        return load
+    on_a_chip = users / (point.said("chips") or 1)
+    crowd = "crowded" if on_a_chip >= CROWDED else "busy" if on_a_chip >= BUSY else "light"
+    return f"{load}, {crowd}"
+
+
+def drawn(points: Points, count: int | None, seed: int) -> tuple[Point, ...]:
+    """`count` runs (all when None), one after the other of each set, chip and model in turn, shuffled within these by the seed."""
+    runs = points.runs
+    if count is None or count >= len(runs):
+        return runs
+    random = np.random.default_rng(seed)
+    strata: dict[tuple[Any, ...], list[int]] = {}
+    for place in random.permutation(len(runs)).tolist():
+        strata.setdefault(tuple(str(runs[place].said(name)) for name in ("set", "chip", "model")), []).append(place)
+    turns = sorted((turn, key, place) for key, places in strata.items() for turn, place in enumerate(places))
+    return tuple(runs[place] for place in sorted(place for _, _, place in turns[:count]))
+
+
+def validated(points: Points, count: int | None, seed: int, work: Work) -> Validation:
+    """Predict the runs of a table, `count` of them where given. Ctrl-C ends the work; the next call goes on from what is done."""
+    chosen = drawn(points, count, seed)
+    journal = Journal(fingerprint(points.files, count, seed))
+    try:
+        _predict(chosen, journal, work)
+    except KeyboardInterrupt:
+        done = [place for place in range(len(chosen)) if place in journal.told]
+        return Validation(points, tuple(chosen[place] for place in done), tuple(journal.told[place] for place in done), complete=False)
+    journal.done()
+    return Validation(points, chosen, tuple(journal.told[place] for place in range(len(chosen))))
+
+
+def _predict(chosen: Sequence[Point], journal: Journal, work: Work) -> None:
+    """Runs on the same chips with the same layout next to each other, since what they run on is built once."""
+    order = ("model", "chip", "engine", "weights", "kv", "tp", "dp", "ep", "chips", "prefill_tp", "decode_tp")
+    left = sorted((i for i in range(len(chosen)) if i not in journal.told), key=lambda i: [str(chosen[i].said(name)) for name in order])
+    lots = [left[first : first + LOTS] for first in range(0, len(left), LOTS)]
+    done = len(chosen) - len(left)
+    for lot, said in _answers(lots, chosen, work.executor):
+        journal.add(lot, said)
+        done += len(lot)
+        if work.progress:
+            work.progress(done, len(chosen), str(chosen[lot[0]].said("chip")))
+
+
+def _answers(lots: Sequence[list[int]], chosen: Sequence[Point], executor: Executor | None) -> Iterator[tuple[list[int], list[Told]]]:
+    if executor is None:
+        for lot in lots:
+            yield lot, _told_all([chosen[place] for place in lot])
+        return
+    futures = {executor.submit(_told_all, [chosen[place] for place in lot]): lot for lot in lots}
+    try:
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _told_all(points: Sequence[Point]) -> list[Told]:
+    return [told(point) for point in points]
