@@ -26,7 +26,7 @@ def resolved(model: str = "llama-3.1-8b", chip: str = "h100-sxm", engine: str = 
         ("llama-3.1-8b", {"tp": 4, "dp": 3}, "--dp: 3 does not divide tp (4)"),
         ("llama-3.1-8b", {"tp": 2, "dp": 4}, "--dp: 4 does not divide tp (2)"),
         ("mixtral-8x7b", {"tp": 4, "ep": 3}, "--ep: 3 does not divide tp (4)"),
-        ("mixtral-8x7b", {"tp": 16, "ep": 16}, "--ep: 16 does not divide the number of experts (8)"),
+        ("mixtral-8x7b", {"tp": 16, "ep": 16}, "--ep: 16 ranks for 8 experts"),
         ("deepseek-r1", {"tp": 128, "ep": 1, "dp": 128, "pp": 1}, None),
         ("gpt-oss-120b", {"tp": 64, "ep": 1}, None),
         ("llama-3.1-8b", {"tp": 1, "pp": 33}, "--pp: 33 stages for 32 layers"),

@@ -203,10 +203,17 @@ def _check_attention(group: LayerGroup, part: Part) -> None:
 
 
 def _check_ffn(group: LayerGroup, part: Part) -> None:
+    """What no rank shares with all others may be shared by those of an attention rank; experts that do not deal out evenly are copied."""
     if not isinstance(group.ffn, ExpertsFfn):
-        _divides("--tp", part.tp, "the FFN width", group.ffn.width)
+        _check_dense("the FFN width", group.ffn.width, part)
         return
-    _divides("--ep", part.ep, "the number of experts", group.ffn.count)
+    if part.ep > group.ffn.count:
+        raise InputError("--ep", "", f"{part.ep} ranks for {group.ffn.count} experts", f"Give at most {group.ffn.count}")
     _divides("--tp", part.tp // part.ep, "the expert width", group.ffn.width)
     if group.ffn.shared_width:
-        _divides("--tp", part.tp, "the shared expert width", group.ffn.shared_width)
+        _check_dense("the shared expert width", group.ffn.shared_width, part)
+
+
+def _check_dense(name: str, width: int, part: Part) -> None:
+    if width % (part.tp // part.dp):
+        _divides("--tp", part.tp, name, width)

@@ -52,6 +52,7 @@ class _Lowering:
         self.tp, self.dp, self.ep = part.tp, part.dp, part.ep
         self.ranks = part.tp // part.dp
         self.kv_bytes = part.kv.width / 8
+        self.dispatches = part.dp > 1 and part.ep > 1  # attention ranks send tokens to the experts that they pick, and to no others
 
     def stored(self, tensor: str) -> Precision:
         """Format of a tensor class: the quantised one if this checkpoint quantises the class, else 16 bit."""
@@ -193,23 +194,48 @@ class _Lowering:
         yield Op("index", "attention", group.count, rate=rate, copies=self.tp, reach=reach, activation_bytes=index.dim, own=True)
 
     def ffn(self, group: LayerGroup) -> Iterator[Op]:
-        """Norm, then a dense FFN or a router with its experts, and the sum over ranks."""
-        yield self.vector("ffn norm", group.count, self.hidden, weights=self.hidden)
-        if self.dp > 1:
-            yield from self.exchange("token all-gather", group.count, "all-gather", self.tp, self.hidden)
+        """Norm, then a dense FFN or a router with its experts, and what brings tokens there and results back."""
+        yield replace(self.vector("ffn norm", group.count, self.hidden, weights=self.hidden), own=self.dp > 1)
+        sparse = isinstance(group.ffn, ExpertsFfn)
+        there, back = self._dispatch(group) if self.dispatches and sparse else ((), ()) if self.dispatches else self._gather(group)
+        yield from there
         if isinstance(group.ffn, ExpertsFfn):
             yield from self._experts(group.count, group.ffn)
         else:
             yield from self._dense(group.count, group.ffn, "")
-        pattern = "reduce-scatter" if self.dp > 1 else "all-reduce"
-        yield from self.exchange(f"ffn {pattern}", group.count, pattern, self.tp, self.hidden)
+        yield from back
+
+    def _gather(self, group: LayerGroup) -> tuple[Iterator[Op], Iterator[Op]]:
+        """All chips see all tokens; of attention ranks they are gathered before, and dealt out again after."""
+        if self.dp == 1:
+            return iter(()), self.exchange("ffn all-reduce", group.count, "all-reduce", self.tp, self.hidden)
+        there = self.exchange("token all-gather", group.count, "all-gather", self.tp, self.hidden)
+        return there, self.exchange("ffn reduce-scatter", group.count, "reduce-scatter", self.tp, self.hidden)
+
+    def _dispatch(self, group: LayerGroup) -> tuple[Iterator[Op], Iterator[Op]]:
+        """A rank sends each of its tokens, in the precision of the arithmetic, once to each rank that holds an expert it picked.
+
+        Of k balanced picks among e ranks e (1 - (1 - 1/e)^k) are distinct; results come back in 16 bit.
+        """
+        active = group.ffn.active if isinstance(group.ffn, ExpertsFfn) else 0
+        distinct = self.ep * (1 - (1 - 1 / self.ep) ** active)
+        values = self.hidden * distinct / self.dp
+        narrow = min(1.0, self.part.activations.width / 16)
+        there = self.exchange("token dispatch", group.count, "all-to-all", self.tp, values * narrow)
+        return there, self.exchange("token combine", group.count, "all-to-all", self.tp, values)
 
     def _dense(self, count: int, ffn: DenseFfn, prefix: str) -> Iterator[Op]:
-        width, up = ffn.width / self.tp, 2 if ffn.gated else 1
+        """Split over all chips; over those of each attention rank alone where tokens are not gathered, or the width does not divide."""
+        own = self.dispatches or ffn.width % self.tp > 0
+        shards = self.ranks if own else self.tp
+        width, up = ffn.width / shards, 2 if ffn.gated else 1
         small = sum(part.total for part in ffn.weights(self.hidden) if part.kind == "norm")
-        yield self.gemm(f"{prefix}up projection", count, self.hidden, up * width)
-        yield self.vector(f"{prefix}activation", count, (up + 1) / 2 * width, weights=small / self.tp, shards=self.tp)
-        yield self.gemm(f"{prefix}down projection", count, width, self.hidden)
+        yield self.gemm(f"{prefix}up projection", count, self.hidden, up * width, own=own)
+        activation = self.vector(f"{prefix}activation", count, (up + 1) / 2 * width, weights=small / shards, shards=shards)
+        yield replace(activation, own=own)
+        yield self.gemm(f"{prefix}down projection", count, width, self.hidden, own=own)
+        for op in self.exchange(f"{prefix}all-reduce", count, "all-reduce", self.ranks if own else 1, self.hidden):
+            yield replace(op, own=True)
 
     def _experts(self, count: int, ffn: ExpertsFfn) -> Iterator[Op]:
         parts = {part.kind: part for part in ffn.weights(self.hidden)}
@@ -224,14 +250,18 @@ class _Lowering:
             copies=self.tp,
             rate=self.part.rate(precisions()["bf16"]),
             activation_bytes=(self.hidden + ffn.count) * ACTIVATION_BYTES,
+            own=self.dispatches,
         )
         if ffn.shared_width:
             yield from self._dense(count, DenseFfn(ffn.shared_width), "shared expert ")
         yield from self._routed(count, ffn, parts["experts"])
 
     def _routed(self, count: int, ffn: ExpertsFfn, experts: Weights) -> Iterator[Op]:
+        """The experts of a rank: as many on each, some of them copies where they do not deal out evenly."""
         weights, width = self.stored("experts"), ffn.width * self.ep / self.tp
-        routing = Routing(ffn.count / self.ep, ffn.count, ffn.active)
+        local = -(-ffn.count // self.ep)
+        held = experts.total * local / ffn.count * self.ep  # of all ranks together
+        routing = Routing(local, local * self.ep, ffn.active)
         spread = ffn.active / self.ep  # experts that one token uses on this rank, on average
         for name, rows, columns in (("expert up projection", self.hidden, 2 * width), ("expert down projection", width, self.hidden)):
             share = rows * columns / (3 * self.hidden * width)
@@ -240,11 +270,12 @@ class _Lowering:
                 "experts",
                 count,
                 flops=2 * spread * rows * columns,
-                weights=experts.total / self.tp * share,
+                weights=held / self.tp * share,
                 tensor="experts",
                 bits=weights.bits,
                 rate=self.part.rate(weights),
                 shards=self.tp,
+                replicated=(held - experts.total) * share,
                 routing=routing,
                 activation_bytes=spread * (rows + columns) * ACTIVATION_BYTES,
             )

@@ -11,6 +11,7 @@ from assay.chips import Chip
 from assay.deployments import Asked, resolve
 from assay.engines import Engine
 from assay.models import Model
+from assay.models.shapes import ExpertsFfn
 from assay.points import Point
 from assay.search.assembly import Assembly
 from assay.search.candidates import find
@@ -22,6 +23,7 @@ from assay.validate.unstated import drafted, unstated
 from assay.workloads import Workload
 
 GENERIC = "generic"
+FULLEST = 0.97  # share of memory that an engine can be told to use
 _LIMITS = {
     "max_num_seqs": "max_num_seqs",
     "token_budget": "token_budget",
@@ -44,12 +46,12 @@ def setting(point: Point, workload: Workload) -> tuple[Assembly, list[str]]:
     model, chip = _model(point.said("model")), _chip(point.said("chip"))
     asked, said = _asked(point, chip, workload)
     if point.said("prefill_tp") and point.said("decode_tp"):
-        parts = [_worker(point, asked, role) for role in ("prefill", "decode")]
+        parts = [_worker(point, model, asked, role) for role in ("prefill", "decode")]
         return Assembly(tuple(_plant(model, chip, part) for part in parts)), [*said, *_speculated(point, chip, parts[1])[1]]
     if point.said("tp") is None:
         chosen = _best(model, chip, asked, point, workload)
         return Assembly((chosen,)), [*said, f"parallelism is not stated: tp {chosen.part.tp}, pp {chosen.part.pp}, the best on these chips"]
-    layout = {name: point.said(name) for name in ("tp", "pp", "ep", "dp")}
+    layout = _experts_wide(model, {name: point.said(name) for name in ("tp", "pp", "ep", "dp")})
     group = layout["tp"] * (layout["pp"] or 1)
     replicas = point.said("replicas") or max(1, (point.said("chips") or group) // group)
     asked, drafts = _speculated(point, chip, replace(asked, replicas=replicas, **layout))
@@ -68,7 +70,14 @@ def _chip(name: str) -> Chip:
 
 @lru_cache(maxsize=8)
 def _plant(model: Model, chip: Chip, asked: Asked) -> Plant:
-    return build(model, resolve(model, chip, Engine.load(asked.engine or GENERIC), asked))
+    """One replica. It did run: where it does not fit under an engine's default share of memory, nearly all memory is given to it."""
+    engine = Engine.load(asked.engine or GENERIC)
+    try:
+        return build(model, resolve(model, chip, engine, asked))
+    except CannotHold:
+        if asked.kv_memory_fraction is not None:
+            raise
+        return build(model, resolve(model, chip, engine, replace(asked, kv_memory_fraction=FULLEST)))
 
 
 def _asked(point: Point, chip: Chip, workload: Workload) -> tuple[Asked, list[str]]:
@@ -99,9 +108,16 @@ def _engine(point: Point, chip: Chip) -> tuple[str, list[str]]:
     return GENERIC, [f"engine {named or 'not stated'}, taken as generic"]
 
 
-def _worker(point: Point, asked: Asked, role: str) -> Asked:
+def _experts_wide(model: Model, layout: dict[str, Any]) -> dict[str, Any]:
+    """Where attention ranks are stated and expert ranks are not, experts are dealt out over all chips: that is how engines run both."""
+    sparse = any(isinstance(group.ffn, ExpertsFfn) for group in model.architecture.layers)
+    wide = sparse and layout["ep"] is None and (layout["dp"] or 1) > 1
+    return {**layout, "ep": layout["tp"]} if wide else layout
+
+
+def _worker(point: Point, model: Model, asked: Asked, role: str) -> Asked:
     """The part of disaggregated prefill or decode."""
-    layout = {name: point.said(f"{role}_{name}") for name in ("tp", "ep", "dp")}
+    layout = _experts_wide(model, {name: point.said(f"{role}_{name}") for name in ("tp", "ep", "dp")})
     part = replace(asked, role=role, replicas=point.said(f"{role}_workers") or 1, **layout)
     part = replace(part, prefix_cache=part.prefix_cache if role == "prefill" else None)
     return _speculated(point, _chip(point.said("chip")), part)[0] if role == "decode" else part
