@@ -95,3 +95,12 @@ def test_stages_hold_whole_layers() -> None:
     rest = 2 * (2 * 128_256 * 4_096 + 4_096)
     expected = (WEIGHTS - rest) * 11 / 32 + rest / 3
     assert weight_bytes(part, lower(Model.load("llama-3.1-8b"), part)) == pytest.approx(expected)
+
+
+def test_weights_leave_room_for_cache_where_slower_memory_takes_them() -> None:
+    """Weights as large as the only tier that may hold cache: a tenth of it is left, the rest of the weights goes to slower memory."""
+    found = placed(part_on(tier("HBM", WEIGHTS, 3e12, "weights", "kv", "activations"), tier("DDR", 100e9, 1e11, "weights")))
+    assert found.kv_bytes == pytest.approx((WEIGHTS - WORKSPACE) / 10)
+    shares = {each.name: share * WEIGHTS for each, share in found.weight_tiers}
+    assert shares["HBM"] + shares["DDR"] == pytest.approx(WEIGHTS)
+    assert shares["HBM"] == pytest.approx((WEIGHTS - WORKSPACE) * 0.9)

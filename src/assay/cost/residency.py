@@ -35,16 +35,14 @@ def place(part: Part, ops: Iterable[Op], hidden: int) -> Residency:
     Raises CannotHold when the weights, or one block of KV beside them, find no room.
     """
     weights = weight_bytes(part, ops)
-    free = {tier.name: _budget(tier, part) for tier in part.chip.memory}
     activations = next((tier for tier in part.chip.memory if "activations" in tier.holds), part.chip.memory[0])
-    _reserve_workspace(part, hidden, free)
-    placed = _fill(weights, [tier for tier in part.chip.memory if "weights" in tier.holds], free)
-    short = weights - sum(taken for _, taken in placed)
-    if short > 1:
-        raise CannotHold(_too_big(part, weights, short))
-    room = _kv_room(part, free)
-    if not room:
-        raise CannotHold(_too_big(part, weights, 0.0))
+    placed, room = _laid(part, weights, hidden, 0.0)
+    if not room:  # weights filled what could hold cache: they leave some of it where slower memory takes them
+        placed, room = _laid(part, weights, hidden, _LEFT_TO_CACHE)
+    short = _short(weights, placed)
+    if short > 1 or not room:
+        alone = _short(weights, _laid(part, weights, hidden, 0.0)[0])
+        raise CannotHold(_too_big(part, weights, alone if alone > 1 else 0.0))
     first, second = room[0], room[1] if len(room) > 1 else None
     return Residency(
         weight_second=sum(taken / tier.bandwidth.value for tier, taken in placed) / weights,
@@ -57,6 +55,28 @@ def place(part: Part, ops: Iterable[Op], hidden: int) -> Residency:
         kv_tier=first[0],
         activation_tier=activations,
     )
+
+
+_LEFT_TO_CACHE = 0.1  # of the memory that may hold either; a tenth serves many short sequences or a few long ones
+
+Placed = list[tuple[Memory, float]]
+
+
+def _laid(part: Part, weights: float, hidden: int, kept: float) -> tuple[Placed, Placed]:
+    """Bytes of weights by tier, and the room for cache by tier when weights leave `kept` of each tier that may hold both."""
+    free = {tier.name: _budget(tier, part) for tier in part.chip.memory}
+    _reserve_workspace(part, hidden, free)
+    back = {tier.name: free[tier.name] * kept for tier in part.chip.memory if {"weights", "kv"} <= set(tier.holds)}
+    for name, size in back.items():
+        free[name] -= size
+    placed = _fill(weights, [tier for tier in part.chip.memory if "weights" in tier.holds], free)
+    for name, size in back.items():
+        free[name] += size
+    return placed, _kv_room(part, free)
+
+
+def _short(weights: float, placed: Placed) -> float:
+    return weights - sum(taken for _, taken in placed)
 
 
 def weight_bytes(part: Part, ops: Iterable[Op]) -> float:
@@ -109,8 +129,8 @@ def _reserve_workspace(part: Part, hidden: int, free: dict[str, float]) -> None:
 _WORKSPACE_TENSORS = 8  # residual, query, key and value, attention output, and the FFN's inner tensors, about four times hidden
 
 
-def _fill(size: float, tiers: Iterable[Memory], free: dict[str, float]) -> list[tuple[Memory, float]]:
-    placed = []
+def _fill(size: float, tiers: Iterable[Memory], free: dict[str, float]) -> Placed:
+    placed: Placed = []
     for tier in tiers:
         taken = min(size, max(free[tier.name], 0.0))
         if taken > 0:
@@ -120,7 +140,7 @@ def _fill(size: float, tiers: Iterable[Memory], free: dict[str, float]) -> list[
     return placed
 
 
-def _kv_room(part: Part, free: dict[str, float]) -> list[tuple[Memory, float]]:
+def _kv_room(part: Part, free: dict[str, float]) -> Placed:
     share = part.kv_memory_fraction if part.engine.defaults.kv_memory_fraction_of.value == "free" else 1.0
     tiers = [tier for tier in part.chip.memory if "kv" in tier.holds]
     return [(tier, free[tier.name] * share) for tier in tiers if free[tier.name] * share >= 1]

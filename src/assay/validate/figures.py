@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay.metrics import PERCENTILES, Columns
+from assay.metrics import PERCENTILES, Columns, stable, weighted
 from assay.points import Number
 from assay.simulate import Outcome
 from assay.simulate.records import gap_middles
@@ -36,19 +36,13 @@ class Figures:
 
     @classmethod
     def of(cls, outcome: Outcome, workload: Workload, chips: int) -> "Figures":
-        """Of all requests of a simulated run, as benchmarks count them: from the first that was sent to the last that ended."""
+        """Of all requests of a simulated run of which some were served."""
         columns = Columns(outcome.arrival, outcome.first_token, outcome.finish, workload.output)
         times = {name: _statistics(columns.column(name)[outcome.served]) for name in ("ttft", "tpot", "e2e")}
-        gaps = np.repeat(gap_middles(), outcome.gaps) if outcome.gaps.sum() < 10_000_000 else gap_middles()
-        served = int(outcome.served.sum())
-        lasted = outcome.duration
-        return cls(
-            {**times, "itl": _statistics(gaps)},
-            served / lasted if lasted else 0.0,
-            float(workload.input[outcome.served].mean()) if served else 0.0,
-            float(workload.output[outcome.served].mean()) if served else 0.0,
-            chips,
-        )
+        gaps = weighted(gap_middles(), outcome.gaps).values
+        times["itl"] = {name: value for name, value in gaps.items() if value is not None}
+        isl, osl = (float(lengths[outcome.served].mean()) for lengths in (workload.input, workload.output))
+        return cls(times, _rate(outcome, workload, columns), isl, osl, chips)
 
     def value(self, number: Number) -> float | None:
         """The figure that a published number is; None where no such figure is predicted."""
@@ -63,6 +57,14 @@ class Figures:
         if kind not in tokens or unit not in ("tokens_per_second", "per_second"):
             return None
         return self.requests * tokens[kind] / (self.chips if number.per == "chip" else 1) or None
+
+
+def _rate(outcome: Outcome, workload: Workload, columns: Columns) -> float:
+    """Requests per second as benchmarks count them: to the last that ended; of a steady open loop those that came."""
+    served = int(outcome.served.sum())
+    if workload.rate and stable(columns):
+        return workload.rate * served / workload.requests
+    return served / outcome.duration if outcome.duration else 0.0
 
 
 def _statistics(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> dict[str, float]:
