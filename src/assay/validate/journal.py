@@ -16,7 +16,7 @@ class Journal:
     """Runs that are predicted, by their place; a line of JSON each, in the user's cache folder."""
 
     def __init__(self, key: str) -> None:
-        self.file = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "assay" / f"validate-{key}.jsonl"
+        self.file = folder() / f"validate-{key}.jsonl"
         self.told: dict[int, Told] = {}
         for line in self._lines():
             try:
@@ -45,6 +45,11 @@ class Journal:
     def done(self) -> None:
         """All is predicted: nothing is left to go on from."""
         self.file.unlink(missing_ok=True)
+
+
+def folder() -> Path:
+    """Where the user's programs keep what can be made anew."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "assay"
 
 
 def fingerprint(files: Iterable[Path], *more: object) -> str:

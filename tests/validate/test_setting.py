@@ -1,0 +1,104 @@
+"""Deployments of published runs."""
+
+from typing import Any
+
+import pytest
+
+from assay._base.errors import AssayError
+from assay.points import Point
+from assay.search.assembly import Assembly
+from assay.validate.setting import layouts, setting
+from assay.validate.traffic import Unpredicted, traffic
+
+BASE = {"chip": "h100-sxm", "model": "llama-3.1-8b", "engine": "vllm", "load": "closed", "concurrency": 4.0, "isl": 200.0, "osl": 20.0}
+
+
+def found(**conditions: Any) -> tuple[Assembly, list[str]]:
+    """The deployment of a run with these conditions over BASE; None takes one away."""
+    stated = {name: value for name, value in {**BASE, **conditions}.items() if value is not None}
+    point = Point(stated, ())
+    workload, _ = traffic(point, "")
+    return setting(point, workload)
+
+
+def test_what_is_stated_is_taken() -> None:
+    """Layout, precisions and limits; replicas are what is left of the chips."""
+    assembly, said = found(tp=2, chips=8, kv="fp8", weights="fp8", max_num_seqs=3, block_size=32, recv_interval=10, dp_wait_steps=4)
+    (part,) = assembly.parts
+    assert (part.tp, part.replicas, part.kv.name, part.weights.name) == (2, 4, "fp8", "fp8")
+    assert (part.max_num_seqs, part.block_size, part.look_interval, part.prefill_wait) == (3, 32, 10, 4)
+    assert said == []
+
+
+def test_limits_are_no_higher_than_what_can_be_in_flight() -> None:
+    """Four users never fill a thousand seats."""
+    (part,) = found(tp=1)[0].parts
+    assert part.max_num_seqs == 4
+    assert part.token_budget < 8192
+
+
+def test_an_engine_that_no_file_describes_is_generic() -> None:
+    """Which is said."""
+    assembly, said = found(tp=1, engine="homemade")
+    assert assembly.parts[0].engine.name == "generic"
+    assert said == ["engine homemade, taken as generic"]
+
+
+def test_an_engine_that_does_not_run_there_is_generic() -> None:
+    """As of a vendor's engine on another's chip."""
+    assert found(tp=1, chip="mi300x", engine="tensorrt-llm")[0].parts[0].engine.name == "generic"
+
+
+def test_prefill_and_decode_apart() -> None:
+    """Two parts, each with its workers and layout."""
+    assembly, _ = found(
+        disaggregated=True, prefill_workers=2, prefill_tp=1, decode_workers=1, decode_tp=4, decode_dp=1, prefill_dp=1, engine="sglang"
+    )
+    assert [(part.role, part.replicas, part.tp) for part in assembly.parts] == [("prefill", 2, 1), ("decode", 1, 4)]
+    assert list(layouts(assembly)) == ["2 x tp1", "1 x tp4"]
+
+
+def test_attention_ranks_deal_experts_out() -> None:
+    """Where nothing is said of expert parallelism."""
+    (part,) = found(model="deepseek-r1", chip="h200-sxm", tp=8, dp=8, engine="sglang")[0].parts
+    assert (part.dp, part.ep) == (8, 8)
+    (dense,) = found(tp=8, dp=8, engine="sglang")[0].parts
+    assert dense.ep == 1
+
+
+def test_speculation_is_assumed_where_it_is_only_named() -> None:
+    """Its length by engine and family."""
+    assembly, said = found(model="deepseek-r1", chip="h200-sxm", tp=8, engine="sglang", speculate=True)
+    speculation = assembly.parts[0].speculation
+    assert speculation is not None
+    assert speculation.tokens == 2
+    assert said[0].startswith("drafts 2 tokens")
+
+
+def test_without_a_layout_the_best_one_is_chosen() -> None:
+    """On all chips of the run, for one user the fastest, for many what serves most."""
+    alone, said = found(chips=8, concurrency=1.0)
+    assert sum(part.replicas * part.chips for part in alone.parts) == 8
+    assert alone.parts[0].tp > 1
+    assert said[-1].startswith("parallelism is not stated")
+    crowd, _ = found(chips=8, load="offline", requests=4000.0, concurrency=None)
+    assert crowd.parts[0].tp == 1
+
+
+def test_a_model_that_needs_more_memory_than_the_default_share_gets_it() -> None:
+    """The run did happen."""
+    (part,) = found(model="deepseek-r1", chip="gb200-nvl72", tp=4, dp=4, engine="sglang")[0].parts
+    assert part.kv_memory_fraction > 0.95
+
+
+def test_a_model_that_cannot_fit_is_refused() -> None:
+    """With the reason."""
+    with pytest.raises(AssayError, match="weights take"):
+        found(model="llama-3.1-405b", tp=1)
+
+
+@pytest.mark.parametrize("name", ["chip", "model"])
+def test_chip_and_model_must_be_stated(name: str) -> None:
+    """Else there is nothing to predict."""
+    with pytest.raises(Unpredicted, match=f"the {name} is not stated"):
+        found(**{name: None})
