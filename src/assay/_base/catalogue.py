@@ -44,4 +44,4 @@ def find(noun: str, reference: str, suffix: str = ".toml") -> Path:
 
 def _near(key: str, known: list[str]) -> list[str]:
     """Names that begin as the user began, else those spelt most alike; at most four."""
-    return [name for name in sorted(known) if name.startswith(key)][:4] or difflib.get_close_matches(key, known, 3)
+    return [name for name in known if name.startswith(key)][:4] or difflib.get_close_matches(key, known, 3)
