@@ -199,7 +199,7 @@ def test_a_chip_may_say_that_nothing_is_published(write: Write) -> None:
     assert "peak, memory and link" in caught.value.remedy
 
 
-@pytest.mark.parametrize("number", ["[peak]\nbf16 = 1e15\n", "[power]\ntdp = 700\n", 'area = 800.0\n'])
+@pytest.mark.parametrize("number", ["[peak]\nbf16 = 1e15\n", "[power]\ntdp = 700\n", "area = 800.0\n"])
 def test_nothing_published_and_a_number_contradict(write: Write, number: str) -> None:
     """A file cannot say both."""
     error = _fails(write(SILENT + number))

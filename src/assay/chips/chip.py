@@ -118,7 +118,9 @@ class Chip:
         """Raise InputError naming file, field and remedy when there is nothing to compute with."""
         if self.unpublished:
             problem = f"nothing can be computed on {self.name}, its maker has published no numbers ({self.unpublished})"
-            raise InputError(self.file, "unpublished", problem, "Copy the file, replace unpublished by peak, memory and link, and name the copy")
+            raise InputError(
+                self.file, "unpublished", problem, "Copy the file, replace unpublished by peak, memory and link, and name the copy"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """The chip with the fields of its file; facts are objects with their evidence, what is absent is left out."""

@@ -48,7 +48,10 @@ def find(model: Model, chip: Chip, asked: Asked) -> Found:
 
 
 def smallest(model: Model, chip: Chip, engine: Engine, asked: Asked) -> Plant:
-    """The deployment of the fewest chips that fits; CannotHold with the last reason when none does, InputError on a chip without numbers."""
+    """The deployment of the fewest chips that fits.
+
+    Raises CannotHold with the last reason when none does, InputError on a chip without numbers.
+    """
     chip.check_published()
     refusals: list[AssayError] = []
     layouts = _resident(model, chip, asked) if chip.resident else (*_kernels(model, chip, engine, asked), *_stages(chip, engine, asked))
