@@ -170,10 +170,53 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "No such file" in str(_fails(tmp_path / "absent.toml"))
 
 
+def test_an_unfinished_name_proposes_what_begins_so() -> None:
+    """A name cut short offers the catalogue's names that begin with it."""
+    with pytest.raises(InputError, match="mi300a or mi300x"):
+        Chip.load("MI300")
+
+
 def test_an_unknown_name_proposes_the_nearest() -> None:
     """A misspelt catalogue name raises with a suggestion."""
     with pytest.raises(InputError, match="h100-sxm"):
         Chip.load("h100-smx")
+
+
+SILENT = GOOD[: GOOD.index("\n[peak]")].replace("kernel-by-kernel", "unknown") + 'unpublished = "nothing but a name"\n'
+
+
+def test_a_chip_may_say_that_nothing_is_published(write: Write) -> None:
+    """It loads without numbers, says what it lacks, and refuses to be computed with, naming file, field and remedy."""
+    path = write(SILENT)
+    chip = Chip.load(path)
+    assert (chip.unpublished, chip.execution, chip.memory, dict(chip.peak)) == ("nothing but a name", "unknown", (), {})
+    assert {"peak", "memory", "link"} <= set(chip.missing)
+    assert chip.to_dict()["unpublished"] == "nothing but a name"
+    with pytest.raises(InputError) as caught:
+        chip.check_published()
+    assert (caught.value.file, caught.value.field) == (str(path), "unpublished")
+    assert "nothing but a name" in caught.value.problem
+    assert "peak, memory and link" in caught.value.remedy
+
+
+@pytest.mark.parametrize("number", ["[peak]\nbf16 = 1e15\n", "[power]\ntdp = 700\n", "area = 800.0\n"])
+def test_nothing_published_and_a_number_contradict(write: Write, number: str) -> None:
+    """A file cannot say both."""
+    error = _fails(write(SILENT + number))
+    assert error.field == "unpublished"
+    assert number.strip("[")[:4] in error.problem
+
+
+def test_an_unknown_execution_needs_the_excuse(write: Write) -> None:
+    """How a chip with numbers runs must be told: it decides how it is timed."""
+    assert _fails(write(GOOD.replace("kernel-by-kernel", "unknown"))).field == "execution"
+
+
+def test_a_published_chip_may_be_computed_with(write: Write) -> None:
+    """The check lets it pass, and its JSON does not speak of it."""
+    chip = Chip.load(write(GOOD))
+    chip.check_published()
+    assert "unpublished" not in chip.to_dict()
 
 
 def test_the_example_chip_holds_together() -> None:

@@ -33,6 +33,7 @@ PROMISED = {
     "cerebras-wse3",
     "sn40l",
 }
+ENOUGH = 45
 PUBLISHED = Path(__file__).parents[3] / "shared" / "published" / "published.parquet"
 
 
@@ -55,12 +56,51 @@ def test_the_promised_chips_are_there() -> None:
     assert set(names("chips")) >= PROMISED
 
 
+def test_the_catalogue_is_wide() -> None:
+    """There are enough chips, of many makers, and most of them can be computed on."""
+    chips = [Chip.load(name) for name in names("chips")]
+    assert sum(not chip.unpublished for chip in chips) >= ENOUGH
+    assert len({chip.vendor for chip in chips}) >= 10
+    assert {chip.execution for chip in chips} == {"kernel-by-kernel", "resident-pipeline", "unknown"}
+
+
 @pytest.mark.parametrize("name", names("chips"))
 def test_a_shipped_chip_loads(name: str) -> None:
     """Each file passes the schema and the checks of meaning, and carries a title and a maker."""
     chip = Chip.load(name)
     assert chip.name == name
     assert all((chip.title, chip.vendor, chip.family))
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _numbers(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, int | float):
+        yield value
+
+
+@pytest.mark.parametrize("name", names("chips"))
+def test_numbers_are_positive_and_tiers_ordered(name: str) -> None:
+    """No number is zero or less; memory tiers stand fastest first, link scopes nearest first and no slower inside than outside."""
+    chip = Chip.load(name)
+    assert all(number > 0 for number in _numbers(tomllib.loads(names("chips")[name].read_text(encoding="utf-8"))))
+    speeds = [tier.bandwidth.value for tier in chip.memory]
+    assert speeds == sorted(speeds, reverse=True)
+    assert [link.size.value for link in chip.links] == sorted(link.size.value for link in chip.links)
+    reach = [link.bandwidth.high or link.bandwidth.value for link in chip.links]
+    assert reach == sorted(reach, reverse=True)
+
+
+@pytest.mark.parametrize("name", names("chips"))
+def test_a_link_is_no_faster_than_memory(name: str) -> None:
+    """What a chip sends it reads first: links together are slower than its fastest memory."""
+    chip = Chip.load(name)
+    for link in chip.links:
+        assert link.bandwidth.value < chip.memory[0].bandwidth.value
 
 
 @pytest.mark.parametrize("name", names("chips"))
@@ -114,11 +154,21 @@ def test_names_in_published_measurements_resolve() -> None:
     rows = polars.read_parquet(PUBLISHED, columns=["chip", "chip_published"]).unique().drop_nulls().rows()
     spelt = Counter(published for _, published in rows)
     for chip, published in rows:
-        if chip in names("chips") and spelt[published] == 1:
+        if spelt[published] == 1:
             assert Chip.load(published).name == chip
 
 
+def test_every_published_chip_is_in_the_catalogue() -> None:
+    """Each chip that somebody has measured can be named here, by its slug in the table."""
+    if not PUBLISHED.exists():
+        pytest.skip("needs ../shared/published/published.parquet")
+    polars = pytest.importorskip("polars")
+    slugs = polars.read_parquet(PUBLISHED, columns=["chip"])["chip"].drop_nulls().unique().to_list()
+    assert {slug: Chip.load(slug).name for slug in slugs} == {slug: slug for slug in slugs}
+    assert not any(Chip.load(slug).unpublished for slug in slugs)
+
+
 def test_a_spelling_shared_by_two_chips_is_refused() -> None:
-    """A100 alone may mean the 40 GB part: it is not guessed, the nearest names are offered."""
-    with pytest.raises(InputError, match="a100-80gb"):
+    """A100 alone may mean the 40 GB part: it is not guessed, the names that begin so are offered."""
+    with pytest.raises(InputError, match="a100-sxm-40gb or a100-sxm-80gb"):
         Chip.load("A100")

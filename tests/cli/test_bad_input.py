@@ -84,6 +84,14 @@ CASES = {
     "no model to compare": Bad("compare --chips h100-sxm --isl 50 --osl 5", ("MODEL", "missing", "--scenario")),
     "unknown chip": Bad(f"{PREDICT} --chip h100-sxn", ("h100-sxn", "chips", "Did you mean h100-sxm"), ON_H100),
     "no chip": Bad(PREDICT, ("--chip", "missing", "assay chips"), ON_H100),
+    "chip without numbers, one step": Bad(
+        f"{PREDICT} --chip openai-titan", ("openai-titan.toml", "unpublished", "no numbers", "Copy the file"), ON_H100
+    ),
+    "chip without numbers, simulated": Bad(
+        "simulate llama-3.1-8b --chip openai-titan --tp 2 --isl 5 --osl 5 --requests 2",
+        ("openai-titan.toml", "unpublished", "no numbers", "Copy the file"),
+        "simulate llama-3.1-8b --chip h100-sxm --tp 2 --isl 5 --osl 5 --requests 2",
+    ),
     "missing chip file": Bad(f"{PREDICT} --chip there.toml", ("there.toml", "No such file", "Give"), f"{PREDICT} --chip chip.toml"),
     "broken TOML": filed(OWN_CHIP, "own.toml", "vendor = ", without("?"), "not valid TOML", "Mend"),
     "typo in a chip": filed(OWN_CHIP, "own.toml", chip("vendor", "vendr"), without("?"), "vendr", "Did you mean vendor"),

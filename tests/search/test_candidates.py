@@ -38,6 +38,17 @@ def test_every_plant_fits(model: str, chip: str) -> None:
         assert chip in found.why_not
 
 
+@pytest.mark.parametrize("asked", [SMALL, Asked(tp=2), Asked(engine="vllm")])
+def test_a_chip_without_numbers_has_no_plant(asked: Asked) -> None:
+    """Whatever is asked, the reason is that nothing is published; where one plant is wanted its file is named."""
+    model, chip = Model.load("llama-3.1-8b"), Chip.load("openai-titan")
+    found = find(model, chip, asked)
+    assert found.plants == ()
+    assert "published no numbers" in (found.why_not or "")
+    with pytest.raises(InputError, match=r"openai-titan\.toml: unpublished"):
+        smallest(model, chip, Engine.load("generic"), asked)
+
+
 @pytest.mark.parametrize("chip", ["h100-sxm", "mi300x", "cerebras-wse3"])
 def test_no_plant_stands_twice(chip: str) -> None:
     """Under one engine no two candidates are alike."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from assay.api import compare
 from assay.chips import Chip
 from assay.deployments import Asked
 from assay.engines import Engine
@@ -67,6 +68,15 @@ def test_energy_is_ranked_among_those_that_have_any(make_run: MakeRun) -> None:
     comparison = Comparison("m", QUESTION, (), tuple(runs), {}, complete=True)
     assert comparison.best["energy"] == 1
     assert replace(comparison, runs=tuple(runs[:1])).best["energy"] is None
+
+
+def test_a_chip_without_numbers_is_a_candidate_that_does_not_serve() -> None:
+    """It is named, not feasible, and says why; it has no figure and wins nothing."""
+    compared = compare(Model.load("llama-3.1-8b"), [Chip.load("openai-titan")], QUESTION.workload, QUESTION.slo)
+    (row,) = compared.to_dict()["candidates"]
+    assert (row["chip"], row["feasible"], row["worth"], row["tpot"]["p50"]) == ("openai-titan", False, None, None)
+    assert "published no numbers" in row["why_not"]
+    assert set(compared.best.values()) == {None}
 
 
 def test_an_engine_that_cannot_speculate_is_left_out_by_name(tmp_path: Path) -> None:

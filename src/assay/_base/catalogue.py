@@ -37,6 +37,11 @@ def find(noun: str, reference: str, suffix: str = ".toml") -> Path:
         return catalogue[name]
     if reference.endswith(suffix) or "/" in reference:
         return Path(reference)
-    near = difflib.get_close_matches(key, [*catalogue, *aliases(noun)], 3)
+    near = _near(key, [*catalogue, *aliases(noun)])
     remedy = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(catalogue)}; or give a file"
     raise InputError(reference, "", f"no such entry in the catalogue of {noun}", remedy)
+
+
+def _near(key: str, known: list[str]) -> list[str]:
+    """Names that begin as the user began, else those spelt most alike; at most four."""
+    return [name for name in known if name.startswith(key)][:4] or difflib.get_close_matches(key, known, 3)

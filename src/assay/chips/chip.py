@@ -14,6 +14,7 @@ from assay._base.precisions import precisions
 from assay._base.schema import read
 
 _MAIN_RATES = ("bf16", "fp16", "fp8", "int8")
+_NUMBERS = ("peak", "memory", "link", "power", "area")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,7 @@ class Power:
 class Chip:
     """A chip as its file describes it; `peak` maps a precision to dense FLOP/s, `area` is in mm2.
 
-    Memory tiers stand fastest first, links nearest first.
+    Memory tiers stand fastest first, links nearest first. `unpublished` says of a chip without numbers why it has none, else it is empty.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Chip:
     links: tuple[Link, ...]
     power: Power
     area: Fact[float] | None
+    unpublished: str
     notes: tuple[str, ...]
     file: Path
 
@@ -83,14 +85,16 @@ class Chip:
         file = find("chips", str(reference))
         document = read(file, "chip")
         _check(document, file)
-        copied = ("vendor", "family", "node", "status", "unit", "execution", "peak", "area")
+        copied = ("vendor", "family", "node", "status", "unit", "execution", "area")
         plain: dict[str, Any] = {key: document.get(key) for key in copied}
         plain |= {key: tuple(document.get(key, ())) for key in ("aliases", "notes")}
         return cls(
             name=file.stem,
             title=document.get("title", file.stem),
-            memory=tuple(Memory(**{**row, "holds": tuple(row["holds"])}) for row in document["memory"]),
+            unpublished=document.get("unpublished", ""),
+            memory=tuple(Memory(**{**row, "holds": tuple(row["holds"])}) for row in document.get("memory", ())),
             links=tuple(Link(**row) for row in document.get("link", ())),
+            peak=document.get("peak", {}),
             power=Power(**document.get("power", {})),
             file=file,
             **plain,
@@ -104,14 +108,25 @@ class Chip:
     @property
     def missing(self) -> tuple[str, ...]:
         """Specifications that a prediction would use and the file does not give, by their place in the file."""
-        absent = [f"power.{key}" for key, value in vars(self.power).items() if value is None]
+        absent = [key for key in ("peak", "memory") if not getattr(self, key)]
+        absent += [f"power.{key}" for key, value in vars(self.power).items() if value is None]
         absent += [f"memory[{i}].energy_per_byte" for i, tier in enumerate(self.memory) if tier.energy_per_byte is None]
         absent += [f"link[{i}].latency" for i, link in enumerate(self.links) if link.latency is None]
         return (*absent, *(() if self.links else ("link",)))
 
+    def check_published(self) -> None:
+        """Raise InputError naming file, field and remedy when there is nothing to compute with."""
+        if self.unpublished:
+            problem = f"nothing can be computed on {self.name}, its maker has published no numbers ({self.unpublished})"
+            raise InputError(
+                self.file, "unpublished", problem, "Copy the file, replace unpublished by peak, memory and link, and name the copy"
+            )
+
     def to_dict(self) -> dict[str, Any]:
         """The chip with the fields of its file; facts are objects with their evidence, what is absent is left out."""
         converted: dict[str, Any] = _plain(self)
+        if not self.unpublished:
+            del converted["unpublished"]
         return {"link" if key == "links" else key: value for key, value in converted.items()}
 
 
@@ -128,6 +143,13 @@ def _plain(value: Any) -> Any:
 
 
 def _check(document: Mapping[str, Any], file: Path) -> None:
+    if document.get("unpublished"):
+        if given := [key for key in _NUMBERS if document.get(key)]:
+            raise InputError(file, "unpublished", f"stands beside {', '.join(given)}", "Leave out unpublished, or the numbers")
+        return
+    if document["execution"] == "unknown":
+        remedy = "Give kernel-by-kernel or resident-pipeline, or say in unpublished that there are no numbers"
+        raise InputError(file, "execution", "is unknown, and the file gives numbers to compute with", remedy)
     _check_peak(document.get("peak", {}), file)
     _check_memory(document.get("memory", []), file)
     _check_links(document.get("link", []), file)

@@ -78,9 +78,10 @@ _SETTINGS = ("max_num_seqs", "token_budget", "block_size", "kv_memory_fraction",
 def resolve(model: Model, chip: Chip, engine: Engine, asked: Asked) -> Part:
     """Fill what was not asked with the engine's and the checkpoint's defaults, and check that the model divides.
 
-    Raises InputError naming the flag when the layout, a precision or the role cannot be.
+    Raises InputError naming the flag when the layout, a precision or the role cannot be, or the chip's file when it gives no numbers.
     """
     check_asked(asked)
+    chip.check_published()
     _refuse_unfit_engine(engine, chip, asked)
     weights, activations, kv, said = _precisions(model, chip, engine, asked)
     settings, defaults = _settings(engine, chip, asked)

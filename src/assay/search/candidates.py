@@ -37,6 +37,8 @@ def find(model: Model, chip: Chip, asked: Asked) -> Found:
     Raises InputError on a value that is wrong on any chip.
     """
     check_asked(asked)
+    if chip.unpublished:
+        return Found((), f"{chip.name}: its maker has published no numbers ({chip.unpublished})")
     plants: list[Plant] = []
     refusals: list[AssayError] = []
     for engine in _engines(chip, asked):
@@ -46,7 +48,11 @@ def find(model: Model, chip: Chip, asked: Asked) -> Found:
 
 
 def smallest(model: Model, chip: Chip, engine: Engine, asked: Asked) -> Plant:
-    """The deployment of the fewest chips that fits; raises CannotHold with the last reason when none does."""
+    """The deployment of the fewest chips that fits.
+
+    Raises CannotHold with the last reason when none does, InputError on a chip without numbers.
+    """
+    chip.check_published()
     refusals: list[AssayError] = []
     layouts = _resident(model, chip, asked) if chip.resident else (*_kernels(model, chip, engine, asked), *_stages(chip, engine, asked))
     for layout in sorted(layouts, key=lambda layout: (layout.tp or 1) * (layout.pp or 1)):
