@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from assay._base.errors import InputError
 from assay.points import Points, read_points
 
-ROW = {"chip": "h100-sxm", "model": "llama-3.1-8b", "load": "closed", "concurrency": 8.0, "metric": "tpot", "statistic": "p50", "value": 0.01}
+ROW = {
+    "chip": "h100-sxm",
+    "model": "llama-3.1-8b",
+    "load": "closed",
+    "concurrency": 8.0,
+    "metric": "tpot",
+    "statistic": "p50",
+    "value": 0.01,
+}
 
 
 def table(folder: Path, *rows: dict[str, object], name: str = "points.parquet") -> Path:

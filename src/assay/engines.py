@@ -29,6 +29,7 @@ class Defaults:
     prefix_cache: Fact[bool]
     kv: Fact[str]
     recv_interval: Fact[int]
+    reserve: Fact[float] = Fact(0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Each default with its evidence."""

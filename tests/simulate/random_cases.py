@@ -147,6 +147,7 @@ def _policy(draw: Draw, workload: Workload, times: StepTime, role: int) -> Polic
         host_bandwidth=float(draw.choice([LINK / 8, LINK, LINK * 32])),
         look_interval=int(draw.choice([1, 1, 1, 3, 10])),
         prefill_wait=int(draw.choice([0, 0, 4, 60])),
+        reserve=float(draw.choice([0, 0, 0, 0.4, 1])),
     )
 
 

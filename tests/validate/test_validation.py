@@ -42,7 +42,9 @@ def test_every_number_is_predicted_and_scored(table: Path) -> None:
     assert (told["rows"], told["predicted"], told["scored"], told["skipped"]) == (18, 18, 18, {})
     assert sum(group["rows"] for group in told["groups"]) == 18
     assert {group["metric"] for group in told["groups"]} == {"tpot", "ttft"}
-    assert {"set", "chip", "model", "metric", "statistic", "rows", "median_error", "p90_error", "bias", "coverage"} <= set(told["groups"][0])
+    assert {"set", "chip", "model", "metric", "statistic", "rows", "median_error", "p90_error", "bias", "coverage"} <= set(
+        told["groups"][0]
+    )
     assert told["by_quality"] == {"A": {"predicted": 18, "rows": 18}}
     assert len(found.listed()) == 18
     assert "18 of 18" in found.summary()
@@ -63,7 +65,11 @@ def test_rows_that_cannot_be_predicted_say_why(tmp_path: Path) -> None:
     pl.DataFrame(rows).write_parquet(tmp_path / "t.parquet")
     frame = validate([tmp_path / "t.parquet"]).frame()
     assert frame["predicted"].is_null().to_list() == [True, True, True, False]
-    assert [reason.split(":")[0] for reason in frame["reason"][:3]] == ["nobody-7b", "p50 colour is not predicted", "the chip is not stated"]
+    assert [reason.split(":")[0] for reason in frame["reason"][:3]] == [
+        "nobody-7b",
+        "p50 colour is not predicted",
+        "the chip is not stated",
+    ]
 
 
 def test_values_are_not_needed(tmp_path: Path) -> None:
@@ -79,7 +85,11 @@ def test_a_sample_is_even_and_repeatable(table: Path) -> None:
     """Of three strata each gives its share; another seed draws others; the rest is said to be not drawn."""
     points = read_points([table])
     sample = drawn(points, 6, seed=1)
-    assert Counter((run.said("set"), run.said("chip")) for run in sample) == {("a", "h100-sxm"): 2, ("a", "mi300x"): 2, ("b", "h100-sxm"): 2}
+    assert Counter((run.said("set"), run.said("chip")) for run in sample) == {
+        ("a", "h100-sxm"): 2,
+        ("a", "mi300x"): 2,
+        ("b", "h100-sxm"): 2,
+    }
     assert sample == drawn(points, 6, seed=1)
     assert any(sample != drawn(points, 6, seed=seed) for seed in range(2, 6))
     assert validate([table], sample=2).frame()["reason"].to_list().count("not drawn") == 14

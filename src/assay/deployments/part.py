@@ -35,6 +35,7 @@ class Part:
     batching: str
     look_interval: int
     prefill_wait: int = 0
+    reserve: float = 0.0
     host_memory: float = 0.0
     host_bandwidth: float = float("inf")
     replicas: int = 1
@@ -157,6 +158,7 @@ def _settings(engine: Engine, chip: Chip, asked: Asked) -> tuple[dict[str, Any],
             said.append(f"{key} {default.value}: default of {engine.name} {engine.version} ({default.source or 'no source'})")
     settings["batching"] = asked.batching or defaults.prefill.value
     settings["look_interval"] = asked.look_interval or defaults.recv_interval.value
+    settings["reserve"] = 0.0 if asked.role == "prefill" else float(defaults.reserve.value)
     rest = {key: getattr(asked, key) for key in ("prefill_wait", "host_memory", "host_bandwidth")}
     settings |= {key: value for key, value in rest.items() if value is not None}
     if asked.host_memory and not settings["prefix_cache"]:

@@ -51,6 +51,7 @@ def build(model: Model, part: Part) -> Plant:
         host_bandwidth=part.host_bandwidth / part.tp,
         look_interval=part.look_interval,
         prefill_wait=part.prefill_wait,
+        reserve=part.reserve,
     )
     shortest = min(USEFUL_CONTEXT, policy.max_context)
     needed = policy.footprint(shortest)

@@ -295,10 +295,10 @@ def _give_back(m: int, slot: int) -> None:
 
 
 def _leave(m: int, slot: int) -> None:
-    rank = slots(m, slot).rank
-    _unlink(m, rank * fleet(m).classes + rows(m, slots(m, slot).row).priority, 0, slot)
-    ranks(m, rank).running -= 1
-    replicas(m, ranks(m, rank).replica).running -= 1
+    one, which = ranks(m, slots(m, slot).rank), slots(m, slot).rank * fleet(m).classes + rows(m, slots(m, slot).row).priority
+    _unlink(m, which, 0, slot)
+    one.running, one.promised = one.running - 1, one.promised - slots(m, slot).promise
+    replicas(m, one.replica).running -= 1
     if slots(m, slot).state != HANDED:
         _free(m, slot)
 
@@ -469,9 +469,10 @@ def _hold(m: int, row: int, rank: int) -> int:
     """Admit a row if there is room for its whole prompt, after what of it is cached but its last token; its slot, or NONE."""
     one, request, run = ranks(m, rank), rows(m, row), fleet(m)
     pool, prompt = pools(m, one.pool), inputs(m, row).tokens
-    if request.emitted > 0:
-        prompt = int(prompt + 1 + (1.0 + request.faster) * (request.emitted - 1))
+    prompt = int(prompt + 1 + (1.0 + request.faster) * (request.emitted - 1)) if request.emitted > 0 else prompt
     needed = _footprint(m, pool, prompt + pool.width - 1, pool.block_size)
+    longest = max(prompt + pool.width - 1, inputs(m, row).tokens + int(pool.reserve * outputs(m, row).tokens))
+    promise = _footprint(m, pool, longest, pool.block_size) if pool.reserve > 0 else 0.0
     shared = used = hosted = most = 0
     if pool.caches and request.source == 0 and request.blocks > 0:
         most = min(request.blocks, (prompt - 1) // run.prefix_block)
@@ -482,7 +483,7 @@ def _hold(m: int, row: int, rank: int) -> int:
         used += blocks(m, place).users > 0
         hosted += blocks(m, place).users == HOST
         shared += 1
-    if not _fits(m, rank, needed - used * pool.block_bytes):
+    if (one.running > 0 and one.promised + promise > pool.kv_capacity) or not _fits(m, rank, needed - used * pool.block_bytes):
         return NONE
     if request.source > 0 or hosted > 0:  # over the link of the rank, or from host memory, after what was called for before
         seconds = run.link_latency + _footprint(m, pool, prompt, 1) / run.link_bandwidth
@@ -497,10 +498,10 @@ def _hold(m: int, row: int, rank: int) -> int:
     slot = lists(m, run.free_slots).tail  # the one freed last: it is still in the processor's cache
     _unlink(m, run.free_slots, run.state_links, slot)
     _link(m, rank * run.classes + request.priority, 0, slot)
-    one.running, new = one.running + 1, slots(m, slot)
+    one.running, one.promised, new = one.running + 1, one.promised + promise, slots(m, slot)
     replicas(m, one.replica).running += 1
     new.row, new.rank, new.serial, new.fresh, new.state = row, rank, run.admissions, 0, FLYING
-    new.prompt, new.reserved, new.shared, new.computed = prompt, needed, shared, shared * run.prefix_block
+    new.prompt, new.reserved, new.promise, new.shared, new.computed = prompt, needed, promise, shared, shared * run.prefix_block
     new.hit, run.admissions = new.computed, run.admissions + 1
     if request.source == 0 and request.preemptions == 0:
         request.prefix_hit = new.hit
@@ -813,8 +814,7 @@ def _wake(m: int, replica: int) -> None:
     """Let a replica look whether it can start a step, in this instant."""
     here = replicas(m, replica)
     if here.up and not here.awake:
-        here.awake = 1
-        fleet(m).awake += 1
+        here.awake, fleet(m).awake = 1, fleet(m).awake + 1
 
 
 def _give_tokens(m: int, replica: int, batch: int, steps: int) -> None:

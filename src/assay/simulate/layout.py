@@ -39,10 +39,12 @@ TABLES = {
     # A prefix block: its id and rank, its users, and the next block of the same id on another rank; when it is here that was called for.
     "blocks": _record("id rank users chain", "", "here"),
     # A running sequence, or one handed over (slot 0 is never used): `prompt` tokens of which `computed`; shared blocks, hit tokens;
-    # `reserved` bytes for its prompt. Since its micro-batch's clock was `joined` it decodes, from `context` tokens, until `end`; it has
-    # outgrown the first `crossed` reaches, and is `fresh` until its first step.
+    # `reserved` bytes for its prompt, `promise` at its longest. Since its micro-batch's clock was `joined` it decodes, from `context`
+    # tokens, until `end`; it has outgrown the first `crossed` reaches, and is `fresh` until its first step.
     "slots": _record(
-        "row state rank batch unit prompt computed shared hit crossed emitted fresh", "serial joined end", "reserved context rate gap"
+        "row state rank batch unit prompt computed shared hit crossed emitted fresh",
+        "serial joined end",
+        "reserved promise context rate gap",
     ),
     # Neighbours of a slot among those that run, of each in the list of its state; of a block in LRU order, of a row that waits, of a
     # micro-batch among the idle or the flying ones of its replica.
@@ -56,7 +58,7 @@ TABLES = {
     "pools": _record(
         "", "reaches_at reaches sizes_at joint_at joint samples_at draft_at draft role ranks depth width token_budget max_num_seqs "
         "block_size batching caches max_context look_interval prefill_wait host_blocks",
-        "kv_capacity host_bandwidth block_bytes spill_after spill line line2",
+        "kv_capacity reserve host_bandwidth block_bytes spill_after spill line line2",
     ),
     # A reach of attention or of the cache, ascending: its window (FOREVER: unbounded), its bytes of cache per token, and the sum of D.
     "reaches": _record("", "window", "bytes sum_decode"),
@@ -82,10 +84,10 @@ TABLES = {
     "sums": _record("", "", "context grown decode pairs reread bare_pairs bare_reread"),
     # Of a unit by reach: how many sequences need a new block when the clock has a residue.
     "residues": _record("count", "", ""),
-    # A scheduler: how many run and wait; bytes of cache in use, idle blocks, the most that was busy; the step at hand.
+    # A scheduler: how many run and wait; bytes of cache in use and promised, idle blocks, the most that was busy; the step at hand.
     "ranks": _record(
         "", "pool replica first_unit running waiting requests forming gave_way idle hosted tokens sampled decoders prompted",
-        "used most link_free interval slope",
+        "used promised most link_free interval slope",
     ),
     # Ranks that take prompts, then those that decode what others computed; how many requests each list had, at its first.
     "targets": _record("rank", "turns", ""),

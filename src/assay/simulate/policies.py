@@ -38,7 +38,8 @@ class Policy:
 
     Prefix blocks that the cache has no room for go to `host_capacity` bytes of host memory, from which `host_bandwidth` bytes/s bring
     them back. While a rank decodes it looks for new requests every `look_interval` steps. Of ranks in lock step those that have
-    prompts wait up to `prefill_wait` steps for those that have none.
+    prompts wait up to `prefill_wait` steps for those that have none. A request is admitted beside others only while there is room for
+    `reserve` (0 to 1) of the output of each, as if no prefix were shared.
     """
 
     token_budget: int
@@ -54,6 +55,7 @@ class Policy:
     host_bandwidth: float = float("inf")
     look_interval: int = 1
     prefill_wait: int = 0
+    reserve: float = 0.0
 
     def __post_init__(self) -> None:
         """Round to whole bytes: sums of floats are then exact."""
@@ -80,6 +82,10 @@ class Policy:
             kept = min(context, reach) if reach else context
             total += each * (-(-kept // size) * size)
         return total
+
+    def promise(self, context: int, prompt: int, output: int) -> float:
+        """Bytes reserved for a request that is admitted with `context` tokens; nothing where no output is reserved."""
+        return self.footprint(max(context, prompt + int(self.reserve * output))) if self.reserve else 0.0
 
     def most(self, prompt: int, output: int, width: int) -> float:
         """Bytes of cache that a request takes at its longest: its last token is never put there.

@@ -19,7 +19,7 @@ from assay.search.estimate import guess
 from assay.search.plant import Plant, build
 from assay.slo import Slo
 from assay.validate.traffic import Unpredicted
-from assay.validate.unstated import drafted, unstated
+from assay.validate.unstated import cached, drafted, unstated
 from assay.workloads import Workload
 
 GENERIC = "generic"
@@ -85,6 +85,10 @@ def _asked(point: Point, chip: Chip, workload: Workload) -> tuple[Asked, list[st
     engine, said = _engine(point, chip)
     given: dict[str, Any] = {"engine": engine, **{name: point.said(name) for name in ("weights", "activations", "kv")}}
     given |= {field: point.said(column) for column, field in _LIMITS.items()}
+    declared = cached(engine, given["weights"]) if given["kv"] is None else None
+    if declared:
+        given["kv"] = declared
+        said.append(f"KV cache {declared}, as checkpoints for {engine} declare it")
     defaults = Engine.load(engine).defaults_on(chip.family)
     flying = workload.concurrency or workload.requests
     seats = given["max_num_seqs"] or max(defaults.max_num_seqs.value, workload.requests if point.said("load") == "static" else 0)

@@ -29,3 +29,9 @@ def drafted(engine: str, family: str, ranks: int) -> int:
         if fits and (ranks > 1 or not row.get("ranks", False)):
             return int(row["tokens"].value)
     return int(unstated("speculation", "tokens"))
+
+
+def cached(engine: str, weights: str | None) -> str | None:
+    """Precision of the cache that a checkpoint of these weights declares; None where the engine's default holds."""
+    found = [row["kv"].value for row in _facts().get("cache", ()) if row["engine"] == engine and weights in row["weights"]]
+    return str(found[0]) if found else None

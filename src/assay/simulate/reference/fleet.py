@@ -128,7 +128,7 @@ class Simulation:
         whole = prompt // workload.prefix_block if workload.prefix_block else 0
         priority = int(workload.priority[row]) if workload.priority.size else 0
         blocks = workload.prefix[first:last][:whole].tolist()
-        return Sequence(row, prompt, 1 + int(self.steps[row]), float(self.rates[row]), priority, blocks)
+        return Sequence(row, prompt, int(workload.output[row]), 1 + int(self.steps[row]), float(self.rates[row]), priority, blocks)
 
     def _route(self, sequence: Sequence) -> None:
         """Send a request to a rank; hold it while none is up, reject it when it could not run there alone."""
@@ -144,11 +144,11 @@ class Simulation:
 
     def _fits(self, sequence: Sequence, rank: Rank) -> bool:
         """Whether the request could run alone here, and where it goes after its prompt."""
-        output = int(self.workload.output[sequence.row])
         pools = [pool for pool in self.fleet.pools if pool.role == DECODE]
         places = [(rank.times, rank.policy), *((pool.times, pool.policy) for pool in pools)]
         return all(
-            sequence.prompt + output <= policy.max_context and policy.most(sequence.prompt, output, times.width) <= policy.kv_capacity
+            sequence.prompt + sequence.output <= policy.max_context
+            and policy.most(sequence.prompt, sequence.output, times.width) <= policy.kv_capacity
             for times, policy in places
         )
 
@@ -160,10 +160,11 @@ class Simulation:
 
     def _hand_over(self, rank: Rank, sequence: Sequence) -> None:
         """A prompt is computed: its cache stays until a decode rank has fetched it."""
-        rank.running.remove(sequence)
+        rank.stop(sequence)
         rank.requests -= 1
         rank.handed.append(sequence)
-        copy = Sequence(sequence.row, sequence.prompt, sequence.emissions, sequence.rate, sequence.priority, sequence.blocks)
+        made = (sequence.row, sequence.prompt, sequence.output, sequence.emissions, sequence.rate, sequence.priority, sequence.blocks)
+        copy = Sequence(*made)
         copy.emitted, copy.last, copy.largest_gap, copy.source = sequence.emitted, sequence.last, sequence.largest_gap, sequence
         self.holders[sequence] = rank
         self._route(copy)

@@ -90,6 +90,7 @@ class Rank:
         self.loads: list[tuple[Sequence, float]] = []
         self.lost: list[Sequence] = []
         self.forming = True
+        self.promised = 0.0  # bytes that those who run will take at their longest, as far as that is reserved
 
     # The queue.
 
@@ -183,6 +184,7 @@ class Rank:
         sequence.serial = self.log.admissions
         self.log.admissions += 1
         self.running.append(sequence)
+        self.promised += sequence.promise
         if not sequence.source and not self.log.preemptions[sequence.row]:
             self.log.prefix_hit[sequence.row] = sequence.hit
 
@@ -193,7 +195,11 @@ class Rank:
 
         The last token of a prompt is computed in any case, for its logits.
         """
-        needed = self.policy.footprint(int(sequence.known) + self.times.width - 1)
+        context = int(sequence.known) + self.times.width - 1
+        needed = self.policy.footprint(context)
+        promise = self.policy.promise(context, sequence.prompt, sequence.output)
+        if self.running and self.promised + promise > self.policy.kv_capacity:
+            return False
         most = (int(sequence.known) - 1) // self.prefix_block if self.caches and not sequence.source else 0
         shared, used, host = self.cache.leading(sequence.blocks[:most])
         if not self.cache.fits(needed - used * self.cache.block_bytes):
@@ -203,6 +209,7 @@ class Rank:
         here = self.cache.acquire(sequence.blocks[:shared], self.link_free)
         sequence.private = needed - shared * self.cache.block_bytes
         self.cache.take(sequence.private)
+        sequence.promise = promise
         sequence.shared, sequence.hit, sequence.computed = shared, shared * self.prefix_block, shared * self.prefix_block
         sequence.state = PROMPT
         if sequence.source or here > self.now:
@@ -250,13 +257,18 @@ class Rank:
 
     def leave(self, sequence: Sequence) -> None:
         """A sequence runs no more."""
-        self.running.remove(sequence)
+        self.stop(sequence)
         for members in (self.prompts, *self.batches):
             if sequence in members:
                 members.remove(sequence)
         if sequence in self.ready:
             self.ready.remove(sequence)
         self.drop(sequence)
+
+    def stop(self, sequence: Sequence) -> None:
+        """A sequence has no seat any more; its memory is for others to give back."""
+        self.running.remove(sequence)
+        self.promised -= sequence.promise
 
     def drop(self, sequence: Sequence) -> None:
         """Give back the memory of a sequence."""

@@ -8,15 +8,17 @@ WAITING, LOADING, PROMPT, FLYING, DECODING = range(5)
 
 @dataclass(eq=False, slots=True)
 class Sequence:
-    """A request of `prompt` tokens that gets a token at each of `emissions` moments, `rate` of them in a decode step.
+    """A request of `prompt` tokens that gets `output` more: at each of `emissions` moments, `rate` of them in a decode step.
 
-    Of its prompt blocks the first `shared` are held in common, the first `hit` tokens were found; `private` bytes are its own.
+    Of its prompt blocks the first `shared` are held in common, the first `hit` tokens were found; `private` bytes are its own,
+    `promise` those that were reserved for it.
     `computed` tokens of the prompt are in the cache. `source` is itself on the rank that computed its prompt and has its cache, until
     that was fetched or is `lost`.
     """
 
     row: int
     prompt: int
+    output: int
     emissions: int
     rate: float
     priority: int
@@ -27,6 +29,7 @@ class Sequence:
     shared: int = 0
     hit: int = 0
     private: float = 0.0
+    promise: float = 0.0
     serial: int = 0
     ticket: int = -1
     last: float = 0.0
