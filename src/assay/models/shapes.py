@@ -5,13 +5,17 @@ A reach is how far back attention looks: 0 is unbounded, else a number of tokens
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from assay.models.mixers import Recurrence
 
 
 class Weights(NamedTuple):
     """Parameters of one tensor class: `active` of them work on one token.
 
-    Classes: embedding, head, linear (attention and dense FFN projections), experts, router, norm (norms, biases, sinks).
+    Classes: embedding, head, linear (projections of attention, recurrence and dense FFN), experts, router, norm (norms, biases, sinks,
+    convolutions, constants).
     """
 
     kind: str
@@ -21,7 +25,10 @@ class Weights(NamedTuple):
 
 @dataclass(frozen=True)
 class GroupedAttention:
-    """Multi-head, grouped-query or multi-query attention; `window` limits its reach, `sinks` adds one logit per head."""
+    """Multi-head, grouped-query or multi-query attention; `window` limits its reach, `sinks` adds one logit per head.
+
+    `output_gate` multiplies its output by a gate that is projected beside the queries.
+    """
 
     heads: int
     kv_heads: int
@@ -31,16 +38,22 @@ class GroupedAttention:
     output_bias: bool = False
     qk_norm: bool = False
     sinks: bool = False
+    output_gate: bool = False
 
     @property
     def kv_elements(self) -> int:
         """Values that one layer caches per token."""
         return 2 * self.kv_heads * self.head_dim
 
+    @property
+    def reaches(self) -> tuple[int, ...]:
+        """How far back it looks."""
+        return (self.window,)
+
     def weights(self, hidden: int) -> Iterator[Weights]:
         """Parameters of the projections, biases, norms and sinks of one layer."""
         query, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        linear = hidden * (query + 2 * kv) + query * hidden
+        linear = hidden * (query + 2 * kv) + query * hidden + self.output_gate * hidden * query
         small = self.qkv_bias * (query + 2 * kv) + self.output_bias * hidden
         small += self.qk_norm * 2 * self.head_dim + self.sinks * self.heads
         yield Weights("linear", linear, linear)
@@ -76,6 +89,11 @@ class LatentAttention:
         """Values that one layer caches per token: the latent, its rotary key and the indexer's key."""
         return self.kv_rank + self.rope_dim + (self.index.dim if self.index else 0)
 
+    @property
+    def reaches(self) -> tuple[int, ...]:
+        """How far back it looks; with an indexer, which looks to the start, that many tokens."""
+        return (0, self.index.top_k) if self.index else (0,)
+
     def weights(self, hidden: int) -> Iterator[Weights]:
         """Parameters of the down, up and output projections, the indexer and the norms of one layer."""
         query = self.heads * (self.nope_dim + self.rope_dim)
@@ -109,7 +127,11 @@ class DenseFfn:
 
 @dataclass(frozen=True)
 class ExpertsFfn:
-    """A mixture of `count` gated experts of `width`, of which a router picks `active` per token, beside a shared expert."""
+    """A mixture of `count` experts of `width`, of which a router picks `active` per token, beside a shared expert.
+
+    Gated ones have three matrices, plain ones two. With `latent` the experts, not the shared one, work on that many values, to and from
+    which all of them share a projection. `shared_gate` weighs the shared expert by one number per token.
+    """
 
     count: int
     active: int
@@ -117,12 +139,24 @@ class ExpertsFfn:
     shared_width: int = 0
     bias: bool = False
     router_bias: bool = False
+    gated: bool = True
+    latent: int = 0
+    shared_gate: bool = False
+
+    @property
+    def matrices(self) -> int:
+        """Matrices of an expert."""
+        return 3 if self.gated else 2
+
+    def inner(self, hidden: int) -> int:
+        """Values that the experts work on."""
+        return self.latent or hidden
 
     def weights(self, hidden: int) -> Iterator[Weights]:
         """Parameters of experts, shared expert and router of one layer."""
-        one = 3 * hidden * self.width + self.bias * (2 * self.width + hidden)
-        shared = 3 * hidden * self.shared_width
-        router = hidden * self.count + self.router_bias * self.count
+        one = self.matrices * self.inner(hidden) * self.width + self.bias * ((self.matrices - 1) * self.width + self.inner(hidden))
+        shared = self.matrices * hidden * self.shared_width + 2 * hidden * self.latent
+        router = hidden * self.count + self.router_bias * self.count + self.shared_gate * hidden
         yield Weights("experts", one * self.count, one * self.active)
         yield Weights("linear", shared, shared)
         yield Weights("router", router, router)
@@ -134,11 +168,16 @@ Ffn = DenseFfn | ExpertsFfn
 
 @dataclass(frozen=True)
 class LayerGroup:
-    """`count` layers that are alike."""
+    """`count` layers that are alike: each an attention or recurrence, then an FFN, or one of them alone."""
 
     count: int
-    attention: Attention
-    ffn: Ffn
+    attention: "Attention | Recurrence | None"
+    ffn: Ffn | None
+
+    @property
+    def halves(self) -> tuple["Attention | Recurrence | Ffn", ...]:
+        """What a layer is made of; each has a norm before it."""
+        return tuple(half for half in (self.attention, self.ffn) if half)
 
 
 @dataclass(frozen=True)
@@ -177,6 +216,6 @@ class Architecture:
             yield Weights("embedding", table, table)
         yield Weights("norm", self.hidden, self.hidden)
         for group in self.layers:
-            norms = 2 * self.hidden
-            for part in (Weights("norm", norms, norms), *group.attention.weights(self.hidden), *group.ffn.weights(self.hidden)):
+            norms = len(group.halves) * self.hidden
+            for part in (Weights("norm", norms, norms), *(part for half in group.halves for part in half.weights(self.hidden))):
                 yield Weights(part.kind, part.total * group.count, part.active * group.count)
