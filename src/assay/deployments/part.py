@@ -10,7 +10,8 @@ from assay.deployments.asked import Asked, check_asked
 from assay.deployments.speculation import Speculation
 from assay.engines import Engine
 from assay.models import Model
-from assay.models.shapes import ExpertsFfn, LatentAttention, LayerGroup
+from assay.models.mixers import Recurrence
+from assay.models.shapes import Attention, ExpertsFfn, Ffn, LatentAttention
 
 
 @dataclass(frozen=True)
@@ -173,8 +174,10 @@ def check_layout(model: Model, part: Part) -> None:
     if part.pp > model.architecture.depth:
         raise InputError("--pp", "", f"{part.pp} stages for {model.architecture.depth} layers", "Give at most one stage per layer")
     for group in model.architecture.layers:
-        _check_attention(group, part)
-        _check_ffn(group, part)
+        if group.attention:
+            _check_attention(group.attention, part)
+        if group.ffn:
+            _check_ffn(group.ffn, part)
     if part.speculation and part.speculation.draft:
         _check_draft(part.speculation.draft, part)
 
@@ -192,21 +195,21 @@ def _check_draft(draft: Model, part: Part) -> None:
         raise InputError("--speculate", draft.name, f"cannot run under {error.file}: {error.problem}", error.remedy) from None
 
 
-def _check_attention(group: LayerGroup, part: Part) -> None:
-    ranks = part.tp // part.dp
-    _divides("--tp", ranks, "the attention heads", group.attention.heads)
-    if isinstance(group.attention, LatentAttention):
+def _check_attention(attention: Attention | Recurrence, part: Part) -> None:
+    ranks, recurrent = part.tp // part.dp, isinstance(attention, Recurrence)
+    _divides("--tp", ranks, "the heads of recurrences" if recurrent else "the attention heads", attention.heads)
+    if isinstance(attention, LatentAttention):
         return
-    kv = group.attention.kv_heads
-    if kv % ranks and ranks % kv:
-        raise InputError("--tp", "", f"{ranks} ranks and {kv} KV heads: neither divides the other", "Give a tp / dp that does")
+    shared, name = (attention.key_heads, "key heads") if isinstance(attention, Recurrence) else (attention.kv_heads, "KV heads")
+    if shared % ranks and ranks % shared:
+        raise InputError("--tp", "", f"{ranks} ranks and {shared} {name}: neither divides the other", "Give a tp / dp that does")
 
 
-def _check_ffn(group: LayerGroup, part: Part) -> None:
-    if not isinstance(group.ffn, ExpertsFfn):
-        _divides("--tp", part.tp, "the FFN width", group.ffn.width)
+def _check_ffn(ffn: Ffn, part: Part) -> None:
+    if not isinstance(ffn, ExpertsFfn):
+        _divides("--tp", part.tp, "the FFN width", ffn.width)
         return
-    _divides("--ep", part.ep, "the number of experts", group.ffn.count)
-    _divides("--tp", part.tp // part.ep, "the expert width", group.ffn.width)
-    if group.ffn.shared_width:
-        _divides("--tp", part.tp, "the shared expert width", group.ffn.shared_width)
+    _divides("--ep", part.ep, "the number of experts", ffn.count)
+    _divides("--tp", part.tp // part.ep, "the expert width", ffn.width)
+    if ffn.shared_width:
+        _divides("--tp", part.tp, "the shared expert width", ffn.shared_width)

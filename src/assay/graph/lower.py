@@ -9,41 +9,50 @@ from dataclasses import replace
 
 from assay._base.precisions import Precision, precision, precisions
 from assay.deployments import Part, Speculation
-from assay.graph.op import SAMPLED, Exchange, Op, Reach, Routing
+from assay.graph.op import ACTIVATION_BYTES, SAMPLED, Exchange, Op, Reach, Routing
+from assay.graph.recurrence import recurrent
 from assay.models import Model
-from assay.models.shapes import DenseFfn, ExpertsFfn, GroupedAttention, LatentAttention, LayerGroup, Weights
-
-ACTIVATION_BYTES = 2  # activations travel between kernels in 16 bit whatever the arithmetic
+from assay.models.mixers import Recurrence
+from assay.models.shapes import Attention, DenseFfn, ExpertsFfn, Ffn, GroupedAttention, LatentAttention, LayerGroup, Weights
 
 
 def lower(model: Model, part: Part) -> tuple[Op, ...]:
     """The ops of one step of one replica, in order, as one rank of each stage runs them."""
     ops = _forward(model, part)
-    return (*ops, *_drafting(part.speculation, part, ops)) if part.speculation else ops
+    return (*ops, *_drafting(part.speculation, part, model)) if part.speculation else ops
 
 
 def _forward(model: Model, part: Part) -> tuple[Op, ...]:
-    lowering = _Lowering(model, part)
+    lowering = Lowering(model, part)
     ops = [*lowering.embedding()]
     for group in model.architecture.layers:
-        ops += lowering.attention(group)
-        ops += lowering.ffn(group)
+        if group.attention:
+            ops += lowering.attention(group.count, group.attention)
+        if group.ffn:
+            ops += lowering.ffn(group.count, group.ffn, opens=group.attention is None)
     return (*ops, *lowering.handover(), *lowering.head())
 
 
-def _drafting(speculation: Speculation, part: Part, ops: tuple[Op, ...]) -> Iterator[Op]:
+def _drafting(speculation: Speculation, part: Part, model: Model) -> Iterator[Op]:
     """One pass of the draft model, whose weights are as its checkpoint has them; or of a layer like the model's last, and its head."""
     if speculation.draft:
         stored = precision(speculation.draft.architecture.precision, speculation.draft.name)
         ops = _forward(speculation.draft, replace(part, speculation=None, weights=stored))
     else:
-        last = max(place for place, op in enumerate(ops) if op.opens_layer)
-        ops = tuple(replace(op, count=1) for op in ops[last:] if op.driver == SAMPLED or not op.once)
+        last = replace(model, architecture=replace(model.architecture, layers=(_last_layer(model),)))
+        ops = tuple(op for op in _forward(last, part) if op.driver == SAMPLED or not op.once)
     for op in ops:
         yield replace(op, name=f"draft {op.name}", passes=speculation.tokens)
 
 
-class _Lowering:
+def _last_layer(model: Model) -> LayerGroup:
+    """The last attention and the last FFN as one layer, as the heads that predict further tokens have them."""
+    groups = model.architecture.layers
+    attending = [group.attention for group in groups if group.attention and not isinstance(group.attention, Recurrence)]
+    return LayerGroup(1, attending[-1], [group.ffn for group in groups if group.ffn][-1])
+
+
+class Lowering:
     """The sizes that every op needs; each method yields the ops of one piece."""
 
     def __init__(self, model: Model, part: Part) -> None:
@@ -115,33 +124,35 @@ class _Lowering:
         for op in self.exchange("embedding all-reduce", 1, "all-reduce", self.tp, self.hidden):
             yield replace(op, once=True)
 
-    def attention(self, group: LayerGroup) -> Iterator[Op]:
-        """Norm, projections, attention over the cache, output projection and the sum over its ranks."""
-        yield replace(self.vector("attention norm", group.count, self.hidden, weights=self.hidden, opens=True), own=True)
-        if isinstance(group.attention, LatentAttention):
-            yield from self._latent(group, group.attention)
+    def attention(self, count: int, attention: Attention | Recurrence) -> Iterator[Op]:
+        """Norm, projections, attention over the cache or recurrence, output projection and the sum over its ranks."""
+        yield replace(self.vector("attention norm", count, self.hidden, weights=self.hidden, opens=True), own=True)
+        if isinstance(attention, Recurrence):
+            yield from recurrent(self, count, attention)
+        elif isinstance(attention, LatentAttention):
+            yield from self._latent(count, attention)
         else:
-            yield from self._grouped(group, group.attention)
-        for op in self.exchange("attention all-reduce", group.count, "all-reduce", self.ranks, self.hidden):
+            yield from self._grouped(count, attention)
+        for op in self.exchange("attention all-reduce", count, "all-reduce", self.ranks, self.hidden):
             yield replace(op, own=True)
 
-    def _small(self, group: LayerGroup) -> float:
+    def _small(self, attention: Attention) -> float:
         """Norms, biases and sinks of an attention layer beside the projections, whole."""
-        return sum(part.total for part in group.attention.weights(self.hidden) if part.kind == "norm")
+        return sum(part.total for part in attention.weights(self.hidden) if part.kind == "norm")
 
-    def _grouped(self, group: LayerGroup, attention: GroupedAttention) -> Iterator[Op]:
+    def _grouped(self, count: int, attention: GroupedAttention) -> Iterator[Op]:
         heads, width = attention.heads / self.ranks, attention.head_dim
         kv_heads = max(1.0, attention.kv_heads / self.ranks)
-        columns = (heads + 2 * kv_heads) * width
+        columns = ((1 + attention.output_gate) * heads + 2 * kv_heads) * width
         copied = self.hidden * 2 * (kv_heads * self.ranks - attention.kv_heads) * width
-        yield replace(self.gemm("qkv projection", group.count, self.hidden, columns, own=True), replicated=copied)
-        yield self._rope(group, columns)
+        yield replace(self.gemm("qkv projection", count, self.hidden, columns, own=True), replicated=copied)
+        yield self._rope(count, attention, columns)
         reach = Reach(attention.window, 4 * heads * width, 4 * heads * width, 2 * kv_heads * width * self.kv_bytes)
-        yield self._attend("attention", group.count, reach, 2 * heads * width)
-        yield self.gemm("output projection", group.count, heads * width, self.hidden, own=True)
+        yield self._attend("attention", count, reach, 2 * heads * width)
+        yield self.gemm("output projection", count, heads * width, self.hidden, own=True)
 
-    def _rope(self, group: LayerGroup, values: float) -> Op:
-        return replace(self.vector("rope and cache write", group.count, values, weights=self._small(group)), own=True)
+    def _rope(self, count: int, attention: Attention, values: float) -> Op:
+        return replace(self.vector("rope and cache write", count, values, weights=self._small(attention)), own=True)
 
     def _attend(self, name: str, count: int, reach: Reach, values: float) -> Op:
         return Op(
@@ -155,17 +166,17 @@ class _Lowering:
             own=True,
         )
 
-    def _latent(self, group: LayerGroup, attention: LatentAttention) -> Iterator[Op]:
+    def _latent(self, count: int, attention: LatentAttention) -> Iterator[Op]:
         heads, rank = attention.heads / self.ranks, attention.kv_rank
         compressed = rank + attention.rope_dim
         query = heads * (attention.nope_dim + attention.rope_dim)
-        yield self.gemm("compress", group.count, self.hidden, attention.q_rank + compressed, own=True, shards=1)
-        yield self.gemm("query projection", group.count, attention.q_rank or self.hidden, query, own=True)
-        yield self._rope(group, query + compressed)
+        yield self.gemm("compress", count, self.hidden, attention.q_rank + compressed, own=True, shards=1)
+        yield self.gemm("query projection", count, attention.q_rank or self.hidden, query, own=True)
+        yield self._rope(count, attention, query + compressed)
         if attention.index:
-            yield from self._indexer(group, attention)
+            yield from self._indexer(count, attention)
         up = heads * (attention.nope_dim + attention.v_dim)
-        yield self.gemm("latent projection", group.count, rank, up, own=True)
+        yield self.gemm("latent projection", count, rank, up, own=True)
         absorbed = 2 * heads * (compressed + rank)
         expanded = 2 * heads * (attention.nope_dim + attention.rope_dim + attention.v_dim)
         sparse = attention.index is not None
@@ -175,34 +186,35 @@ class _Lowering:
             absorbed if sparse else expanded,
             compressed * self.kv_bytes,
             0.0 if sparse else 2 * rank * up,
+            sparse,
         )
-        yield self._attend("latent attention", group.count, reach, heads * (compressed + rank))
-        yield self.gemm("output projection", group.count, heads * attention.v_dim, self.hidden, own=True)
+        yield self._attend("latent attention", count, reach, heads * (compressed + rank))
+        yield self.gemm("output projection", count, heads * attention.v_dim, self.hidden, own=True)
 
-    def _indexer(self, group: LayerGroup, attention: LatentAttention) -> Iterator[Op]:
+    def _indexer(self, count: int, attention: LatentAttention) -> Iterator[Op]:
         """The indexer is small and held whole by every rank; its keys are cached in 8 bit."""
         index = attention.index
         if index is None:
             return
         rows = attention.q_rank or self.hidden
         columns = index.heads * index.dim + (index.dim + index.heads) * self.hidden / rows
-        yield self.gemm("index projection", group.count, rows, columns, own=True, shards=1)
+        yield self.gemm("index projection", count, rows, columns, own=True, shards=1)
         pair = 2.0 * index.heads * index.dim
         rate = self.part.rate(precisions()["fp8"])
         reach = Reach(0, pair, pair, index.dim)
-        yield Op("index", "attention", group.count, rate=rate, copies=self.tp, reach=reach, activation_bytes=index.dim, own=True)
+        yield Op("index", "attention", count, rate=rate, copies=self.tp, reach=reach, activation_bytes=index.dim, own=True)
 
-    def ffn(self, group: LayerGroup) -> Iterator[Op]:
-        """Norm, then a dense FFN or a router with its experts, and the sum over ranks."""
-        yield self.vector("ffn norm", group.count, self.hidden, weights=self.hidden)
+    def ffn(self, count: int, ffn: Ffn, *, opens: bool) -> Iterator[Op]:
+        """Norm, then a dense FFN or a router with its experts, and the sum over ranks; it may be what `opens` its layer."""
+        yield self.vector("ffn norm", count, self.hidden, weights=self.hidden, opens=opens)
         if self.dp > 1:
-            yield from self.exchange("token all-gather", group.count, "all-gather", self.tp, self.hidden)
-        if isinstance(group.ffn, ExpertsFfn):
-            yield from self._experts(group.count, group.ffn)
+            yield from self.exchange("token all-gather", count, "all-gather", self.tp, self.hidden)
+        if isinstance(ffn, ExpertsFfn):
+            yield from self._experts(count, ffn)
         else:
-            yield from self._dense(group.count, group.ffn, "")
+            yield from self._dense(count, ffn, "")
         pattern = "reduce-scatter" if self.dp > 1 else "all-reduce"
-        yield from self.exchange(f"ffn {pattern}", group.count, pattern, self.tp, self.hidden)
+        yield from self.exchange(f"ffn {pattern}", count, pattern, self.tp, self.hidden)
 
     def _dense(self, count: int, ffn: DenseFfn, prefix: str) -> Iterator[Op]:
         width, up = ffn.width / self.tp, 2 if ffn.gated else 1
@@ -226,15 +238,20 @@ class _Lowering:
             activation_bytes=(self.hidden + ffn.count) * ACTIVATION_BYTES,
         )
         if ffn.shared_width:
-            yield from self._dense(count, DenseFfn(ffn.shared_width), "shared expert ")
+            yield from self._dense(count, DenseFfn(ffn.shared_width, ffn.gated), "shared expert ")
+        if ffn.latent:
+            yield self.gemm("latent compress", count, self.hidden, ffn.latent, shards=1)
         yield from self._routed(count, ffn, parts["experts"])
+        if ffn.latent:
+            yield self.gemm("latent expand", count, ffn.latent, self.hidden, shards=1)
 
     def _routed(self, count: int, ffn: ExpertsFfn, experts: Weights) -> Iterator[Op]:
         weights, width = self.stored("experts"), ffn.width * self.ep / self.tp
         routing = Routing(ffn.count / self.ep, ffn.count, ffn.active)
         spread = ffn.active / self.ep  # experts that one token uses on this rank, on average
-        for name, rows, columns in (("expert up projection", self.hidden, 2 * width), ("expert down projection", width, self.hidden)):
-            share = rows * columns / (3 * self.hidden * width)
+        inner, up = ffn.inner(self.hidden), ffn.matrices - 1
+        for name, rows, columns in (("expert up projection", inner, up * width), ("expert down projection", width, inner)):
+            share = rows * columns / (ffn.matrices * inner * width)
             yield Op(
                 name,
                 "experts",

@@ -1,6 +1,7 @@
 """Reading models whose layers are not all alike attention: what each layer is, and the recurrences among them."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from assay.models.kinds import Fields
 from assay.models.mixers import Recurrence
@@ -8,7 +9,13 @@ from assay.models.mixers import Recurrence
 ATTENTION, RECURRENCE, DENSE, EXPERTS, NONE = "attention", "recurrence", "dense", "experts", ""
 Layer = tuple[str, str]  # what mixes tokens, and the FFN
 
-_WORDS = {"full_attention": ATTENTION, "attention": ATTENTION, "linear_attention": RECURRENCE, "kda_attention": RECURRENCE, "mamba": RECURRENCE}
+_WORDS = {
+    "full_attention": ATTENTION,
+    "attention": ATTENTION,
+    "linear_attention": RECURRENCE,
+    "kda_attention": RECURRENCE,
+    "mamba": RECURRENCE,
+}
 _LONE = {"moe": EXPERTS, "mlp": DENSE}
 _LETTERS = {"M": "mamba", "*": "attention", "-": "mlp", "E": "moe"}
 _WIDTHS = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -64,7 +71,9 @@ def _listed(fields: Fields, depth: int) -> list[str]:
         missing = "attention_layers" if attention is None else "recurrence_layers"
         raise fields.wrong(missing, "is missing", "Add it, as in the config.json of the model: layers, counted from 1")
     if sorted(attention + recurrent) != list(range(1, depth + 1)):
-        raise fields.wrong("recurrence_layers", f"and {fields.name('attention_layers')} are not layers 1 to {depth}, each once", "Mend them")
+        raise fields.wrong(
+            "recurrence_layers", f"and {fields.name('attention_layers')} are not layers 1 to {depth}, each once", "Mend them"
+        )
     return [ATTENTION if layer + 1 in attention else RECURRENCE for layer in range(depth)]
 
 
@@ -81,17 +90,16 @@ def _known(fields: Fields, role: str, words: Iterable[str], known: Iterable[str]
 
 def recurrence(fields: Fields) -> Recurrence:
     """The recurrence of a kind, from the sizes that the kind gives for it: `delta`, `channel delta` or `state space`."""
-    sizes = {size: fields.integer(size) for size in ("key_dim", "value_dim", "convolution")}
-    heads = fields.integer("recurrent_heads")
-    shared = fields.integer("key_heads")
+    heads, shared = fields.integer("recurrent_heads"), fields.integer("key_heads")
     if heads % shared:
         raise fields.wrong("key_heads", f"is {shared}, which does not divide {heads} {fields.name('recurrent_heads')}", "Give a divisor")
+    key_dim, value_dim, taps = (fields.integer(size) for size in ("key_dim", "value_dim", "convolution"))
     width = _WIDTHS[fields.text("state_dtype", _WIDTHS) or "float32"]
-    made = {"heads": heads, "key_heads": shared, **sizes, "state_bytes_each": width}
-    key_dim, value_dim = sizes["key_dim"], sizes["value_dim"]
-    if fields.kind.recurrence == "delta":  # two constants: the decay's rate and its bias
-        return Recurrence(**made, delta=True, scalars=2, constants=2, norm=value_dim)
-    if fields.kind.recurrence == "channel delta":  # the decay's rate, and a bias of each key channel
-        return Recurrence(**made, delta=True, scalars=1, gate_rank=value_dim, constants=1 + key_dim, norm=value_dim)
-    bias = fields.flag("convolution_bias")  # three constants: the decay's rate, the step size's bias, the skip's weight
-    return Recurrence(**made, delta=False, scalars=1, convolution_bias=bias, constants=3, norm=heads * value_dim)
+    rule = fields.kind.recurrence
+    common = Recurrence(heads, shared, key_dim, value_dim, rule != "state space", convolution=taps, norm=value_dim, state_bytes_each=width)
+    if rule == "delta":  # constants: the rate of the decay and its bias
+        return replace(common, scalars=2, constants=2)
+    if rule == "channel delta":  # the rate of the decay, and a bias for each key channel
+        return replace(common, scalars=1, gate_rank=value_dim, constants=1 + key_dim)
+    bias = fields.flag("convolution_bias")  # constants: the rate of the decay, the bias of the step size, the weight of the skip
+    return replace(common, scalars=1, convolution_bias=bias, constants=3, norm=heads * value_dim)
