@@ -89,11 +89,21 @@ def resolve(model: Model, chip: Chip, engine: Engine, asked: Asked) -> Part:
     if asked.tp is None and asked.dp:
         layout["tp"] = asked.dp
     speculation = _speculation(engine, asked)
-    assumed = (*said, *defaults, *(speculation.assumptions if speculation else ()))
+    assumed = (*said, *defaults, *_said_of_states(model, settings), *(speculation.assumptions if speculation else ()))
     layout |= {"role": asked.role or "all", "speculation": speculation, "assumptions": assumed}
     part = Part(chip, engine, weights, activations, kv, **settings, **layout)
     check_layout(model, part)
     return part
+
+
+def _said_of_states(model: Model, settings: dict[str, Any]) -> list[str]:
+    state = model.state_bytes_per_sequence
+    if not state:
+        return []
+    said = [f"each sequence keeps {state / 1e6:.3g} MB of state beside its cache"]
+    if settings["prefix_cache"]:
+        said.append("a prefix found in the cache brings its state along, in no room and no time: engines keep states at few places")
+    return said
 
 
 def _refuse_unfit_engine(engine: Engine, chip: Chip, asked: Asked) -> None:
