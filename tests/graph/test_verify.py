@@ -16,6 +16,7 @@ from assay.graph import lower
 from assay.graph.op import Exchange, Op, Reach
 from assay.graph.verify import GraphError, verify
 from assay.models import Model
+from assay.models.compressed import CompressedAttention
 from assay.models.shapes import ExpertsFfn, GroupedAttention, LatentAttention
 
 
@@ -153,6 +154,9 @@ def test_ranks_share_the_cache_and_declare_its_copies(name: str) -> None:
                 expected += group.count * 2 * max(attention.kv_heads, ranks) * attention.head_dim * 2
             elif isinstance(attention, LatentAttention):
                 expected += group.count * (attention.kv_rank + attention.rope_dim) * 2 * ranks
+            elif isinstance(attention, CompressedAttention):
+                entries = 1 + (1 / attention.ratio if attention.ratio else 0)
+                expected += group.count * attention.head_dim * entries * 2 * ranks
         assert cached * (tp // dp) == pytest.approx(expected)
 
 
@@ -160,7 +164,7 @@ def test_ranks_share_the_cache_and_declare_its_copies(name: str) -> None:
 def test_every_layer_attends_within_its_reach(name: str) -> None:
     """Attention runs once in each layer that looks back, as far as it looks."""
     model = Model.load(name)
-    attending = [op for op in lower(model, part_of(model)) if op.reach and op.name != "index"]
+    attending = [op for op in lower(model, part_of(model)) if op.reach and op.name not in ("index", "compressed attention")]
     looking = [group for group in model.architecture.layers if group.attention and group.attention.reaches]
     assert sum(op.count for op in attending) == sum(group.count for group in looking)
     for group in looking:

@@ -15,6 +15,7 @@ from assay.models.mixers import Recurrence
 from assay.models.shapes import DenseFfn, ExpertsFfn, GroupedAttention, LatentAttention
 
 SHIPPED = sorted(name for name in names("models") if Model.load(name).state_bytes_per_sequence)
+SHIPPED += ["deepseek-v4-flash", "deepseek-v4-pro"]
 DELTA = {
     "model_type": "qwen3_next",
     "hidden_size": 64,
@@ -101,7 +102,7 @@ def test_published_names_resolve(shared):
     """Every spelling of a shipped hybrid in the published table leads to it."""
     table = pl.read_parquet(shared / "published" / "published.parquet", columns=["model", "model_published"]).unique()
     found = {model for model, spelling in table.iter_rows() if model in SHIPPED and Model.load(spelling).name == model}
-    assert found == {"qwen3.5-397b-a17b", "nemotron-3-nano-30b-a3b"}
+    assert found == {"qwen3.5-397b-a17b", "nemotron-3-nano-30b-a3b", "deepseek-v4-pro"}
 
 
 def test_which_layers_are_what():

@@ -9,9 +9,11 @@ from dataclasses import replace
 
 from assay._base.precisions import Precision, precision, precisions
 from assay.deployments import Part, Speculation
+from assay.graph.compressed import compressed
 from assay.graph.op import ACTIVATION_BYTES, SAMPLED, Exchange, Op, Reach, Routing
 from assay.graph.recurrence import recurrent
 from assay.models import Model
+from assay.models.compressed import CompressedAttention
 from assay.models.mixers import Recurrence
 from assay.models.shapes import Attention, DenseFfn, ExpertsFfn, Ffn, GroupedAttention, LatentAttention, LayerGroup, Weights
 
@@ -124,11 +126,30 @@ class Lowering:
         for op in self.exchange("embedding all-reduce", 1, "all-reduce", self.tp, self.hidden):
             yield replace(op, once=True)
 
-    def attention(self, count: int, attention: Attention | Recurrence) -> Iterator[Op]:
+    def mixing(self, name: str, count: int, weights: float) -> Iterator[Op]:
+        """Weights of the residual streams, whole on each rank: streams are read to be weighed, and again to be mixed and written."""
+        if weights:
+            yield Op(
+                name,
+                "gemm",
+                count,
+                flops=2 * weights,
+                weights=weights,
+                tensor="router",
+                rate=self.part.rate(precisions()["bf16"]),
+                copies=self.tp,
+                activation_bytes=3 * self.architecture.streams * self.hidden * ACTIVATION_BYTES,
+            )
+
+    def attention(self, count: int, attention: Attention | CompressedAttention | Recurrence) -> Iterator[Op]:
         """Norm, projections, attention over the cache or recurrence, output projection and the sum over its ranks."""
         yield replace(self.vector("attention norm", count, self.hidden, weights=self.hidden, opens=True), own=True)
+        for op in self.mixing("attention stream mixing", count, self.architecture.mixing):
+            yield replace(op, own=True)
         if isinstance(attention, Recurrence):
             yield from recurrent(self, count, attention)
+        elif isinstance(attention, CompressedAttention):
+            yield from compressed(self, count, attention)
         elif isinstance(attention, LatentAttention):
             yield from self._latent(count, attention)
         else:
@@ -148,13 +169,14 @@ class Lowering:
         yield replace(self.gemm("qkv projection", count, self.hidden, columns, own=True), replicated=copied)
         yield self._rope(count, attention, columns)
         reach = Reach(attention.window, 4 * heads * width, 4 * heads * width, 2 * kv_heads * width * self.kv_bytes)
-        yield self._attend("attention", count, reach, 2 * heads * width)
+        yield self.attend("attention", count, reach, 2 * heads * width)
         yield self.gemm("output projection", count, heads * width, self.hidden, own=True)
 
     def _rope(self, count: int, attention: Attention, values: float) -> Op:
         return replace(self.vector("rope and cache write", count, values, weights=self._small(attention)), own=True)
 
-    def _attend(self, name: str, count: int, reach: Reach, values: float) -> Op:
+    def attend(self, name: str, count: int, reach: Reach, values: float) -> Op:
+        """Attention over the cache within a reach, which writes `values` per token."""
         return Op(
             name,
             "attention",
@@ -188,7 +210,7 @@ class Lowering:
             0.0 if sparse else 2 * rank * up,
             sparse,
         )
-        yield self._attend("latent attention", count, reach, heads * (compressed + rank))
+        yield self.attend("latent attention", count, reach, heads * (compressed + rank))
         yield self.gemm("output projection", count, heads * attention.v_dim, self.hidden, own=True)
 
     def _indexer(self, count: int, attention: LatentAttention) -> Iterator[Op]:
@@ -207,6 +229,7 @@ class Lowering:
     def ffn(self, count: int, ffn: Ffn, *, opens: bool) -> Iterator[Op]:
         """Norm, then a dense FFN or a router with its experts, and the sum over ranks; it may be what `opens` its layer."""
         yield self.vector("ffn norm", count, self.hidden, weights=self.hidden, opens=opens)
+        yield from self.mixing("ffn stream mixing", count, self.architecture.mixing)
         if self.dp > 1:
             yield from self.exchange("token all-gather", count, "all-gather", self.tp, self.hidden)
         if isinstance(ffn, ExpertsFfn):
@@ -277,6 +300,8 @@ class Lowering:
         """The last norm and the LM head, on the sequences that sample alone; logits are gathered over the vocabulary."""
         columns = self.architecture.vocab / self.tp
         weights = self.stored("head")
+        for op in self.mixing("last stream mixing", 1, self.architecture.last_mixing):
+            yield replace(op, driver=SAMPLED, once=True)
         yield Op(
             "last norm",
             "vector",

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from assay.models import hybrids
+from assay.models import compression, hybrids
+from assay.models.compressed import CompressedAttention
 from assay.models.kinds import Fields, flattened, kind_of
 from assay.models.mixers import Recurrence
 from assay.models.shapes import Architecture, Attention, DenseFfn, ExpertsFfn, Ffn, GroupedAttention, Indexer, LatentAttention, LayerGroup
@@ -31,6 +32,7 @@ def architecture(document: Mapping[str, Any], file: object) -> Architecture:
         precision=precision,
         quantised=quantised,
         max_context=fields.integer("context"),
+        streams=fields.integer("streams", 1),
     )
 
 
@@ -39,10 +41,11 @@ def _layers(fields: Fields) -> tuple[LayerGroup, ...]:
     if fields.kind.recurrence:
         return _hybrid(fields)
     depth = fields.integer("depth")
-    attentions: dict[int, Attention] = {window: _attention(fields, window) for window in set(_windows(fields, depth))}
+    looks = compression.ratios(fields, depth) if fields.kind.attention == "compressed" else _windows(fields, depth)
+    attentions = {look: _attention(fields, look) for look in set(looks)}
     ffns: dict[bool, Ffn] = {sparse: _experts(fields) if sparse else _dense(fields) for sparse in set(_sparse(fields, depth))}
-    alike = Counter(zip(_windows(fields, depth), _sparse(fields, depth), strict=True))
-    return tuple(LayerGroup(count, attentions[window], ffns[sparse]) for (window, sparse), count in alike.items())
+    alike = Counter(zip(looks, _sparse(fields, depth), strict=True))
+    return tuple(LayerGroup(count, attentions[look], ffns[sparse]) for (look, sparse), count in alike.items())
 
 
 def _hybrid(fields: Fields) -> tuple[LayerGroup, ...]:
@@ -52,7 +55,7 @@ def _hybrid(fields: Fields) -> tuple[LayerGroup, ...]:
     else:
         depth = fields.integer("depth")
         alike = Counter(hybrids.whole(fields, depth, _sparse(fields, depth)))
-    mixers: dict[str, Callable[[], Attention | Recurrence]]
+    mixers: dict[str, Callable[[], Attention | CompressedAttention | Recurrence]]
     mixers = {hybrids.ATTENTION: lambda: _attention(fields, 0), hybrids.RECURRENCE: lambda: hybrids.recurrence(fields)}
     ffns: dict[str, Callable[[], Ffn]] = {hybrids.DENSE: lambda: _dense(fields), hybrids.EXPERTS: lambda: _experts(fields)}
     return tuple(
@@ -94,8 +97,11 @@ def _sparse(fields: Fields, depth: int) -> list[bool]:
     return [layer >= first and (layer + offset) % step == 0 and layer not in dense for layer in range(depth)]
 
 
-def _attention(fields: Fields, window: int) -> Attention:
-    return _latent(fields) if fields.kind.attention == "latent" else _grouped(fields, window)
+def _attention(fields: Fields, look: int) -> Attention | CompressedAttention:
+    """The attention of layers that look back `look` tokens (0: to the start), or compress by that ratio (0: not)."""
+    if fields.kind.attention == "compressed":
+        return compression.attention(fields, look)
+    return _latent(fields) if fields.kind.attention == "latent" else _grouped(fields, look)
 
 
 def _grouped(fields: Fields, window: int) -> GroupedAttention:

@@ -10,6 +10,7 @@ from assay._base.errors import InputError
 from assay._base.facts import Fact
 from assay._base.precisions import precisions
 from assay._base.schema import read
+from assay.models.compressed import CompressedAttention
 from assay.models.config import architecture
 from assay.models.kinds import kind_of
 from assay.models.mixers import Recurrence
@@ -122,7 +123,9 @@ class Model:
         }
 
 
-def _attention_words(attention: Attention) -> str:
+def _attention_words(attention: Attention | CompressedAttention) -> str:
+    if isinstance(attention, CompressedAttention):
+        return "compressed attention, sparse in some layers"
     if not isinstance(attention, GroupedAttention):
         return "latent attention, sparse" if attention.index else "latent attention"
     if attention.kv_heads == attention.heads:

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from assay.models.compressed import CompressedAttention
     from assay.models.mixers import Recurrence
 
 
 class Weights(NamedTuple):
     """Parameters of one tensor class: `active` of them work on one token.
 
-    Classes: embedding, head, linear (projections of attention, recurrence and dense FFN), experts, router, norm (norms, biases, sinks,
-    convolutions, constants).
+    Classes: embedding, head, linear (projections of attention, recurrence and dense FFN), experts, router (and
+    what mixes residual streams), norm (norms, biases, sinks, convolutions, constants).
     """
 
     kind: str
@@ -171,11 +172,11 @@ class LayerGroup:
     """`count` layers that are alike: each an attention or recurrence, then an FFN, or one of them alone."""
 
     count: int
-    attention: "Attention | Recurrence | None"
+    attention: "Attention | CompressedAttention | Recurrence | None"
     ffn: Ffn | None
 
     @property
-    def halves(self) -> tuple["Attention | Recurrence | Ffn", ...]:
+    def halves(self) -> tuple["Attention | CompressedAttention | Recurrence | Ffn", ...]:
         """What a layer is made of; each has a norm before it."""
         return tuple(half for half in (self.attention, self.ffn) if half)
 
@@ -185,7 +186,8 @@ class Architecture:
     """A decoder-only transformer: `hidden` and `vocab` sizes, `tied` embeddings, and its groups of layers.
 
     `precision` is what the checkpoint stores its quantised classes in (`quantised`, of the classes of Weights); all other tensors
-    are 16 bit. `max_context` is the longest sequence in tokens.
+    are 16 bit. `max_context` is the longest sequence in tokens. Of more than one residual `streams` each half of a layer reads a mix
+    and adds to all (Xie et al., manifold-constrained hyper-connections, 2026); the head reads a last mix.
     """
 
     hidden: int
@@ -195,11 +197,23 @@ class Architecture:
     precision: str
     quantised: tuple[str, ...]
     max_context: int
+    streams: int = 1
 
     @property
     def depth(self) -> int:
         """Number of layers."""
         return sum(group.count for group in self.layers)
+
+    @property
+    def mixing(self) -> int:
+        """Parameters that weigh the streams before and after half a layer: what goes in, what comes out, and how streams mix."""
+        outputs = self.streams * (self.streams + 2)
+        return outputs * (self.streams * self.hidden + 1) + 3 if self.streams > 1 else 0
+
+    @property
+    def last_mixing(self) -> int:
+        """Parameters that weigh the streams before the last norm."""
+        return self.streams * (self.streams * self.hidden + 1) + 1 if self.streams > 1 else 0
 
     def weights(self) -> dict[str, Weights]:
         """Parameters of the whole model by tensor class; a tied head is counted once, as the head."""
@@ -215,6 +229,9 @@ class Architecture:
         if not self.tied:
             yield Weights("embedding", table, table)
         yield Weights("norm", self.hidden, self.hidden)
+        if self.streams > 1:
+            mixing = self.last_mixing + self.mixing * sum(group.count * len(group.halves) for group in self.layers)
+            yield Weights("router", mixing, mixing)
         for group in self.layers:
             norms = len(group.halves) * self.hidden
             for part in (Weights("norm", norms, norms), *(part for half in group.halves for part in half.weights(self.hidden))):
