@@ -227,3 +227,17 @@ TABLE = CHANNELS["linear_attn_config"]
 def test_what_cannot_be_right_is_refused(base, changes, field):
     """Layouts that do not fit, sizes that do not divide, and fields that are not understood are refused by name."""
     assert refusal({**base, **changes}).field == field
+
+
+def test_a_wrapped_language_model_is_read():
+    """A document of a known kind with vision beside the language model is read as that; a quantisation of the whole counts."""
+    text = {**DELTA, "model_type": "qwen3_5_moe_text"}
+    whole = {
+        "model_type": "qwen3_5_moe",
+        "text_config": text,
+        "vision_config": {"depth": 27},
+        "quantization_config": {"quant_method": "fp8"},
+    }
+    assert architecture(whole, "config.json") == read(text, quantization_config={"quant_method": "fp8"})
+    assert refusal({**whole, "model_type": "other"}).field == "text_config"
+    assert refusal({"model_type": "qwen3_5_moe", "vision_config": {}}).field == "model_type"

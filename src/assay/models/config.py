@@ -6,7 +6,7 @@ from typing import Any
 
 from assay.models import compression, hybrids
 from assay.models.compressed import CompressedAttention
-from assay.models.kinds import Fields, flattened, kind_of
+from assay.models.kinds import Fields, flattened, kind_of, unwrapped
 from assay.models.mixers import Recurrence
 from assay.models.shapes import Architecture, Attention, DenseFfn, ExpertsFfn, Ffn, GroupedAttention, Indexer, LatentAttention, LayerGroup
 from assay.models.storage import stored
@@ -20,7 +20,7 @@ def architecture(document: Mapping[str, Any], file: object) -> Architecture:
     Raises InputError on an unknown model_type, on a field that is missing, wrong, or not understood though it would change the
     computation, and on a quantisation that is not known.
     """
-    kind = kind_of(document, file)
+    document, kind = unwrapped(document), kind_of(document, file)
     fields = Fields(flattened(document, kind, file), kind, file)
     fields.refuse_unknown()
     precision, quantised = stored(document, file)

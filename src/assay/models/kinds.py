@@ -41,8 +41,9 @@ class Kind:
 def kind_of(document: Mapping[str, Any], file: object) -> Kind:
     """The kind of a config.json by its `model_type`.
 
-    Raises InputError when there is none, when it is not known, or when the document wraps a language model among others.
+    Raises InputError when there is none, when it is not known, or when the document wraps a language model in one that is not known.
     """
+    document = unwrapped(document)
     if document.get("text_config"):
         remedy = "Give its text_config as a config.json of its own, if its model_type is known"
         raise InputError(file, "text_config", "wraps the language model of a larger one", remedy)
@@ -52,6 +53,17 @@ def kind_of(document: Mapping[str, Any], file: object) -> Kind:
     if not isinstance(name, str) or name not in known:
         raise InputError(file, "model_type", f"{name!r} is not known", f"Known: {', '.join(known)}")
     return _kind(name)
+
+
+def unwrapped(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The language model of a document that wraps it among others, where the kind of the whole is known to; else the document."""
+    inner = document.get("text_config")
+    if document.get("model_type") not in kinds_document()["common"]["wrappers"] or not isinstance(inner, Mapping):
+        return document
+    return {**{key: document[key] for key in _OF_THE_WHOLE if key in document}, **inner}
+
+
+_OF_THE_WHOLE = ("quantization_config", "tie_word_embeddings", "dtype", "torch_dtype")
 
 
 @cache
