@@ -14,6 +14,7 @@ from assay._base.errors import InputError
 from assay._base.facts import Fact
 
 ANY_FAMILY = "*"
+NOT_RESERVED = Fact(0.0, source="the engine's file does not say that it reserves room for outputs")
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Defaults:
     prefix_cache: Fact[bool]
     kv: Fact[str]
     recv_interval: Fact[int]
-    reserve: Fact[float] = Fact(0.0)
+    reserve: Fact[float] = NOT_RESERVED
 
     def to_dict(self) -> dict[str, Any]:
         """Each default with its evidence."""

@@ -70,7 +70,7 @@ def refusal(document: dict[str, Any], file: str = "config.json") -> InputError:
 def test_every_kind_is_complete(name):
     """Each kind of the table names known forms and has a reader for its attention and feed-forward layers."""
     kind = kind_of({"model_type": name}, "config.json")
-    assert (kind.attention in ("grouped", "latent"), kind.ffn in ("dense", "experts")) == (True, True)
+    assert (kind.attention in ("grouped", "latent", "compressed"), kind.ffn in ("dense", "experts")) == (True, True)
     assert {"hidden", "vocab", "depth", "heads", "tied", "context"} <= kind.fields.keys()
     assert ("window" in kind.fields) == bool(kind.windowed)
 

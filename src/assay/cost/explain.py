@@ -13,6 +13,8 @@ from assay.cost.roofline import (
     latency_seconds,
     network_seconds,
     prefill_slopes,
+    state_moved,
+    state_seconds,
     weights_read,
     work_seconds,
 )
@@ -110,14 +112,17 @@ def _time(op: Op, machine: Machine, load: Load, times: StepTime) -> OpTime:
     kind = MIXED if load.prefill and op.driver != SAMPLED and not op.passes else DECODE
     compute, memory = (float(part[0]) for part in work_seconds(op, machine, units))
     attention_compute, attention_memory, flops, moved = _attention(op, machine, rank, times.width)
+    width = 1 if op.passes else times.width
+    samples = rank.decode if op.passes else rank.sampled(width)
     parts = {
         "compute": compute + attention_compute,
-        "memory": memory + attention_memory,
+        "memory": memory + attention_memory + samples * state_seconds(op, machine, width),
         "network": float(network_seconds(op, machine, units)[0]),
         "latency": latency_seconds(op, machine, kind) if units[0] else 0.0,
     }
     moved += float(weights_read(op, units)[0]) + op.activation_bytes * float(units[0])
     moved += sent_bytes(op.exchange) * float(units[0]) if op.exchange else 0.0
+    moved += samples * state_moved(op, width)
     bound, runs = max(parts, key=parts.__getitem__), op.count * (op.passes or 1)
     return OpTime(op.name, runs * sum(parts.values()), runs * (op.flops * float(units[0]) + flops), runs * moved, bound)
 

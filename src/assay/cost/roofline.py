@@ -40,7 +40,8 @@ def compute_seconds(op: Op, machine: Machine, units: Floats) -> Floats:
     """FLOPs over the share of the peak that this kind of work reaches; shape of `units` (tokens or sampled sequences)."""
     if not op.flops:
         return np.zeros_like(units)
-    reached = machine.constants.compute_share["experts" if op.kind == "experts" else f"gemm{rate_bits(op.rate)}"]
+    share = {"experts": "experts", "recurrence": "attention"}.get(op.kind, f"gemm{rate_bits(op.rate)}")
+    reached = machine.constants.compute_share[share]
     return units * (op.flops / (peak(machine.chip, op.rate) * reached))
 
 
@@ -99,6 +100,16 @@ def decode_slope(reach: Reach, op: Op, machine: Machine, width: int = 1) -> tupl
     compute = width * reach.decode_flops / (peak(machine.chip, op.rate) * constants.compute_share["attention"])
     memory = reach.cache_bytes * machine.residency.kv_second / constants.bandwidth_share["kv"]
     return (compute, 0.0) if compute >= memory else (0.0, memory)
+
+
+def state_moved(op: Op, width: int = 1) -> float:
+    """Bytes of state that an op reads and writes per sampled token: a sequence's is read once and written for each of its `width`."""
+    return op.state_bytes * (1 + 1 / width)
+
+
+def state_seconds(op: Op, machine: Machine, width: int = 1) -> float:
+    """Seconds per sampled token that its share of the reading and writing of states takes."""
+    return state_moved(op, width) * machine.residency.kv_second / machine.constants.bandwidth_share["kv"]
 
 
 def prefill_slopes(reach: Reach, op: Op, machine: Machine) -> tuple[tuple[float, float], tuple[float, float]]:

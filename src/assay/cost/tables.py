@@ -18,6 +18,8 @@ from assay.cost.roofline import (
     network_seconds,
     prefill_slopes,
     rate_bits,
+    state_moved,
+    state_seconds,
     weights_read,
     work_seconds,
 )
@@ -44,7 +46,12 @@ class Sizes:
     @property
     def samples_of_all(self) -> Floats:
         """Samples of all ranks by those of one, as if each other rank had as many."""
-        return self.ranks * np.arange(self.samples + 1.0)
+        return self.ranks * self.samples_of_one
+
+    @property
+    def samples_of_one(self) -> Floats:
+        """Samples of one rank."""
+        return np.arange(self.samples + 1.0)
 
 
 @dataclass
@@ -90,6 +97,7 @@ def add_seconds(op: Op, machine: Machine, targets: Iterable[tuple[Sum, float]]) 
             rows[NETWORK] += count * network
             rows[LATENCY, 1:] += count * latency_seconds(op, machine, kind)
         _add_attention(op, machine, total, count)
+        total.sampled[MEMORY] += count * state_seconds(op, machine, total.sizes.width) * total.sizes.samples_of_one
 
 
 def _add_attention(op: Op, machine: Machine, total: Sum, count: float) -> None:
@@ -118,6 +126,8 @@ def add_joules(op: Op, machine: Machine, power: Energy, total: Sum, tp: int) -> 
         joules += units * sent_bytes(op.exchange) * power.link_byte
     for rows in total.rows(op):
         rows[COMPUTE] += op.count * chips * joules
+    state = state_moved(op, sizes.width) * byte_joules(residency.kv_tier, chip)
+    total.sampled[COMPUTE] += op.count * chips * state * sizes.samples_of_one
     if op.reach:
         row = sizes.reaches.index(op.reach.window)
         cached = op.reach.cache_bytes * byte_joules(residency.kv_tier, chip)

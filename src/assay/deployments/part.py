@@ -10,7 +10,9 @@ from assay.deployments.asked import Asked, check_asked
 from assay.deployments.speculation import Speculation
 from assay.engines import Engine
 from assay.models import Model
-from assay.models.shapes import ExpertsFfn, LatentAttention, LayerGroup
+from assay.models.compressed import CompressedAttention
+from assay.models.mixers import Recurrence
+from assay.models.shapes import Attention, ExpertsFfn, Ffn, LatentAttention
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,21 @@ def resolve(model: Model, chip: Chip, engine: Engine, asked: Asked) -> Part:
     if asked.tp is None and asked.dp:
         layout["tp"] = asked.dp
     speculation = _speculation(engine, asked)
-    assumed = (*said, *defaults, *(speculation.assumptions if speculation else ()))
+    assumed = (*said, *defaults, *_said_of_states(model, settings), *(speculation.assumptions if speculation else ()))
     layout |= {"role": asked.role or "all", "speculation": speculation, "assumptions": assumed}
     part = Part(chip, engine, weights, activations, kv, **settings, **layout)
     check_layout(model, part)
     return part
+
+
+def _said_of_states(model: Model, settings: dict[str, Any]) -> list[str]:
+    state = model.state_bytes_per_sequence
+    if not state:
+        return []
+    said = [f"each sequence keeps {state / 1e6:.3g} MB of state beside its cache"]
+    if settings["prefix_cache"]:
+        said.append("a prefix found in the cache brings its state along, in no room and no time: engines keep states at few places")
+    return said
 
 
 def _refuse_unfit_engine(engine: Engine, chip: Chip, asked: Asked) -> None:
@@ -176,8 +188,10 @@ def check_layout(model: Model, part: Part) -> None:
     if part.pp > model.architecture.depth:
         raise InputError("--pp", "", f"{part.pp} stages for {model.architecture.depth} layers", "Give at most one stage per layer")
     for group in model.architecture.layers:
-        _check_attention(group, part)
-        _check_ffn(group, part)
+        if group.attention:
+            _check_attention(group.attention, part)
+        if group.ffn:
+            _check_ffn(group.ffn, part)
     if part.speculation and part.speculation.draft:
         _check_draft(part.speculation.draft, part)
 
@@ -195,26 +209,28 @@ def _check_draft(draft: Model, part: Part) -> None:
         raise InputError("--speculate", draft.name, f"cannot run under {error.file}: {error.problem}", error.remedy) from None
 
 
-def _check_attention(group: LayerGroup, part: Part) -> None:
-    ranks = part.tp // part.dp
-    _divides("--tp", ranks, "the attention heads", group.attention.heads)
-    if isinstance(group.attention, LatentAttention):
+def _check_attention(attention: Attention | CompressedAttention | Recurrence, part: Part) -> None:
+    ranks, recurrent = part.tp // part.dp, isinstance(attention, Recurrence)
+    _divides("--tp", ranks, "the heads of recurrences" if recurrent else "the attention heads", attention.heads)
+    if isinstance(attention, CompressedAttention):
+        _divides("--tp", ranks, "the groups of attention outputs", attention.groups)
+    if isinstance(attention, LatentAttention | CompressedAttention):
         return
-    kv = group.attention.kv_heads
-    if kv % ranks and ranks % kv:
-        raise InputError("--tp", "", f"{ranks} ranks and {kv} KV heads: neither divides the other", "Give a tp / dp that does")
+    shared, name = (attention.key_heads, "key heads") if isinstance(attention, Recurrence) else (attention.kv_heads, "KV heads")
+    if shared % ranks and ranks % shared:
+        raise InputError("--tp", "", f"{ranks} ranks and {shared} {name}: neither divides the other", "Give a tp / dp that does")
 
 
-def _check_ffn(group: LayerGroup, part: Part) -> None:
+def _check_ffn(ffn: Ffn, part: Part) -> None:
     """What no rank shares with all others may be shared by those of an attention rank; experts that do not deal out evenly are copied."""
-    if not isinstance(group.ffn, ExpertsFfn):
-        _check_dense("the FFN width", group.ffn.width, part)
+    if not isinstance(ffn, ExpertsFfn):
+        _check_dense("the FFN width", ffn.width, part)
         return
-    if part.ep > group.ffn.count:
-        raise InputError("--ep", "", f"{part.ep} ranks for {group.ffn.count} experts", f"Give at most {group.ffn.count}")
-    _divides("--tp", part.tp // part.ep, "the expert width", group.ffn.width)
-    if group.ffn.shared_width:
-        _check_dense("the shared expert width", group.ffn.shared_width, part)
+    if part.ep > ffn.count:
+        raise InputError("--ep", "", f"{part.ep} ranks for {ffn.count} experts", f"Give at most {ffn.count}")
+    _divides("--tp", part.tp // part.ep, "the expert width", ffn.width)
+    if ffn.shared_width:
+        _check_dense("the shared expert width", ffn.shared_width, part)
 
 
 def _check_dense(name: str, width: int, part: Part) -> None:

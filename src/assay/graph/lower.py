@@ -9,41 +9,52 @@ from dataclasses import replace
 
 from assay._base.precisions import Precision, precision, precisions
 from assay.deployments import Part, Speculation
-from assay.graph.op import SAMPLED, Exchange, Op, Reach, Routing
+from assay.graph.compressed import compressed
+from assay.graph.op import ACTIVATION_BYTES, SAMPLED, Exchange, Op, Reach, Routing
+from assay.graph.recurrence import recurrent
 from assay.models import Model
-from assay.models.shapes import DenseFfn, ExpertsFfn, GroupedAttention, LatentAttention, LayerGroup, Weights
-
-ACTIVATION_BYTES = 2  # activations travel between kernels in 16 bit whatever the arithmetic
+from assay.models.compressed import CompressedAttention
+from assay.models.mixers import Recurrence
+from assay.models.shapes import Attention, DenseFfn, ExpertsFfn, Ffn, GroupedAttention, LatentAttention, LayerGroup, Weights
 
 
 def lower(model: Model, part: Part) -> tuple[Op, ...]:
     """The ops of one step of one replica, in order, as one rank of each stage runs them."""
     ops = _forward(model, part)
-    return (*ops, *_drafting(part.speculation, part, ops)) if part.speculation else ops
+    return (*ops, *_drafting(part.speculation, part, model)) if part.speculation else ops
 
 
 def _forward(model: Model, part: Part) -> tuple[Op, ...]:
-    lowering = _Lowering(model, part)
+    lowering = Lowering(model, part)
     ops = [*lowering.embedding()]
     for group in model.architecture.layers:
-        ops += lowering.attention(group)
-        ops += lowering.ffn(group)
+        if group.attention:
+            ops += lowering.attention(group.count, group.attention)
+        if group.ffn:
+            ops += lowering.ffn(group.count, group.ffn, opens=group.attention is None)
     return (*ops, *lowering.handover(), *lowering.head())
 
 
-def _drafting(speculation: Speculation, part: Part, ops: tuple[Op, ...]) -> Iterator[Op]:
+def _drafting(speculation: Speculation, part: Part, model: Model) -> Iterator[Op]:
     """One pass of the draft model, whose weights are as its checkpoint has them; or of a layer like the model's last, and its head."""
     if speculation.draft:
         stored = precision(speculation.draft.architecture.precision, speculation.draft.name)
         ops = _forward(speculation.draft, replace(part, speculation=None, weights=stored))
     else:
-        last = max(place for place, op in enumerate(ops) if op.opens_layer)
-        ops = tuple(replace(op, count=1) for op in ops[last:] if op.driver == SAMPLED or not op.once)
+        last = replace(model, architecture=replace(model.architecture, layers=(_last_layer(model),)))
+        ops = tuple(op for op in _forward(last, part) if op.driver == SAMPLED or not op.once)
     for op in ops:
         yield replace(op, name=f"draft {op.name}", passes=speculation.tokens)
 
 
-class _Lowering:
+def _last_layer(model: Model) -> LayerGroup:
+    """The last attention and the last FFN as one layer, as the heads that predict further tokens have them."""
+    groups = model.architecture.layers
+    attending = [group.attention for group in groups if group.attention and not isinstance(group.attention, Recurrence)]
+    return LayerGroup(1, attending[-1], [group.ffn for group in groups if group.ffn][-1])
+
+
+class Lowering:
     """The sizes that every op needs; each method yields the ops of one piece."""
 
     def __init__(self, model: Model, part: Part) -> None:
@@ -116,35 +127,57 @@ class _Lowering:
         for op in self.exchange("embedding all-reduce", 1, "all-reduce", self.tp, self.hidden):
             yield replace(op, once=True)
 
-    def attention(self, group: LayerGroup) -> Iterator[Op]:
-        """Norm, projections, attention over the cache, output projection and the sum over its ranks."""
-        yield replace(self.vector("attention norm", group.count, self.hidden, weights=self.hidden, opens=True), own=True)
-        if isinstance(group.attention, LatentAttention):
-            yield from self._latent(group, group.attention)
+    def mixing(self, name: str, count: int, weights: float) -> Iterator[Op]:
+        """Weights of the residual streams, whole on each rank: streams are read to be weighed, and again to be mixed and written."""
+        if weights:
+            yield Op(
+                name,
+                "gemm",
+                count,
+                flops=2 * weights,
+                weights=weights,
+                tensor="router",
+                rate=self.part.rate(precisions()["bf16"]),
+                copies=self.tp,
+                activation_bytes=3 * self.architecture.streams * self.hidden * ACTIVATION_BYTES,
+            )
+
+    def attention(self, count: int, attention: Attention | CompressedAttention | Recurrence) -> Iterator[Op]:
+        """Norm, projections, attention over the cache or recurrence, output projection and the sum over its ranks."""
+        yield replace(self.vector("attention norm", count, self.hidden, weights=self.hidden, opens=True), own=True)
+        for op in self.mixing("attention stream mixing", count, self.architecture.mixing):
+            yield replace(op, own=True)
+        if isinstance(attention, Recurrence):
+            yield from recurrent(self, count, attention)
+        elif isinstance(attention, CompressedAttention):
+            yield from compressed(self, count, attention)
+        elif isinstance(attention, LatentAttention):
+            yield from self._latent(count, attention)
         else:
-            yield from self._grouped(group, group.attention)
-        for op in self.exchange("attention all-reduce", group.count, "all-reduce", self.ranks, self.hidden):
+            yield from self._grouped(count, attention)
+        for op in self.exchange("attention all-reduce", count, "all-reduce", self.ranks, self.hidden):
             yield replace(op, own=True)
 
-    def _small(self, group: LayerGroup) -> float:
+    def _small(self, attention: Attention) -> float:
         """Norms, biases and sinks of an attention layer beside the projections, whole."""
-        return sum(part.total for part in group.attention.weights(self.hidden) if part.kind == "norm")
+        return sum(part.total for part in attention.weights(self.hidden) if part.kind == "norm")
 
-    def _grouped(self, group: LayerGroup, attention: GroupedAttention) -> Iterator[Op]:
+    def _grouped(self, count: int, attention: GroupedAttention) -> Iterator[Op]:
         heads, width = attention.heads / self.ranks, attention.head_dim
         kv_heads = max(1.0, attention.kv_heads / self.ranks)
-        columns = (heads + 2 * kv_heads) * width
+        columns = ((1 + attention.output_gate) * heads + 2 * kv_heads) * width
         copied = self.hidden * 2 * (kv_heads * self.ranks - attention.kv_heads) * width
-        yield replace(self.gemm("qkv projection", group.count, self.hidden, columns, own=True), replicated=copied)
-        yield self._rope(group, columns)
+        yield replace(self.gemm("qkv projection", count, self.hidden, columns, own=True), replicated=copied)
+        yield self._rope(count, attention, columns)
         reach = Reach(attention.window, 4 * heads * width, 4 * heads * width, 2 * kv_heads * width * self.kv_bytes)
-        yield self._attend("attention", group.count, reach, 2 * heads * width)
-        yield self.gemm("output projection", group.count, heads * width, self.hidden, own=True)
+        yield self.attend("attention", count, reach, 2 * heads * width)
+        yield self.gemm("output projection", count, heads * width, self.hidden, own=True)
 
-    def _rope(self, group: LayerGroup, values: float) -> Op:
-        return replace(self.vector("rope and cache write", group.count, values, weights=self._small(group)), own=True)
+    def _rope(self, count: int, attention: Attention, values: float) -> Op:
+        return replace(self.vector("rope and cache write", count, values, weights=self._small(attention)), own=True)
 
-    def _attend(self, name: str, count: int, reach: Reach, values: float) -> Op:
+    def attend(self, name: str, count: int, reach: Reach, values: float) -> Op:
+        """Attention over the cache within a reach, which writes `values` per token."""
         return Op(
             name,
             "attention",
@@ -156,17 +189,17 @@ class _Lowering:
             own=True,
         )
 
-    def _latent(self, group: LayerGroup, attention: LatentAttention) -> Iterator[Op]:
+    def _latent(self, count: int, attention: LatentAttention) -> Iterator[Op]:
         heads, rank = attention.heads / self.ranks, attention.kv_rank
         compressed = rank + attention.rope_dim
         query = heads * (attention.nope_dim + attention.rope_dim)
-        yield self.gemm("compress", group.count, self.hidden, attention.q_rank + compressed, own=True, shards=1)
-        yield self.gemm("query projection", group.count, attention.q_rank or self.hidden, query, own=True)
-        yield self._rope(group, query + compressed)
+        yield self.gemm("compress", count, self.hidden, attention.q_rank + compressed, own=True, shards=1)
+        yield self.gemm("query projection", count, attention.q_rank or self.hidden, query, own=True)
+        yield self._rope(count, attention, query + compressed)
         if attention.index:
-            yield from self._indexer(group, attention)
+            yield from self._indexer(count, attention)
         up = heads * (attention.nope_dim + attention.v_dim)
-        yield self.gemm("latent projection", group.count, rank, up, own=True)
+        yield self.gemm("latent projection", count, rank, up, own=True)
         absorbed = 2 * heads * (compressed + rank)
         expanded = 2 * heads * (attention.nope_dim + attention.rope_dim + attention.v_dim)
         sparse = attention.index is not None
@@ -176,53 +209,54 @@ class _Lowering:
             absorbed if sparse else expanded,
             compressed * self.kv_bytes,
             0.0 if sparse else 2 * rank * up,
+            sparse,
         )
-        yield self._attend("latent attention", group.count, reach, heads * (compressed + rank))
-        yield self.gemm("output projection", group.count, heads * attention.v_dim, self.hidden, own=True)
+        yield self.attend("latent attention", count, reach, heads * (compressed + rank))
+        yield self.gemm("output projection", count, heads * attention.v_dim, self.hidden, own=True)
 
-    def _indexer(self, group: LayerGroup, attention: LatentAttention) -> Iterator[Op]:
+    def _indexer(self, count: int, attention: LatentAttention) -> Iterator[Op]:
         """The indexer is small and held whole by every rank; its keys are cached in 8 bit."""
         index = attention.index
         if index is None:
             return
         rows = attention.q_rank or self.hidden
         columns = index.heads * index.dim + (index.dim + index.heads) * self.hidden / rows
-        yield self.gemm("index projection", group.count, rows, columns, own=True, shards=1)
+        yield self.gemm("index projection", count, rows, columns, own=True, shards=1)
         pair = 2.0 * index.heads * index.dim
         rate = self.part.rate(precisions()["fp8"])
         reach = Reach(0, pair, pair, index.dim)
-        yield Op("index", "attention", group.count, rate=rate, copies=self.tp, reach=reach, activation_bytes=index.dim, own=True)
+        yield Op("index", "attention", count, rate=rate, copies=self.tp, reach=reach, activation_bytes=index.dim, own=True)
 
-    def ffn(self, group: LayerGroup) -> Iterator[Op]:
-        """Norm, then a dense FFN or a router with its experts, and what brings tokens there and results back."""
-        yield replace(self.vector("ffn norm", group.count, self.hidden, weights=self.hidden), own=self.dp > 1)
-        sparse = isinstance(group.ffn, ExpertsFfn)
-        there, back = self._dispatch(group) if self.dispatches and sparse else ((), ()) if self.dispatches else self._gather(group)
+    def ffn(self, count: int, ffn: Ffn, *, opens: bool) -> Iterator[Op]:
+        """Norm, then a dense FFN or a router with its experts, and what brings tokens there and back; it may be what `opens` its layer."""
+        yield replace(self.vector("ffn norm", count, self.hidden, weights=self.hidden, opens=opens), own=self.dp > 1)
+        yield from self.mixing("ffn stream mixing", count, self.architecture.mixing)
+        there, back = self._carried(count, ffn)
         yield from there
-        if isinstance(group.ffn, ExpertsFfn):
-            yield from self._experts(group.count, group.ffn)
+        if isinstance(ffn, ExpertsFfn):
+            yield from self._experts(count, ffn)
         else:
-            yield from self._dense(group.count, group.ffn, "")
+            yield from self._dense(count, ffn, "")
         yield from back
 
-    def _gather(self, group: LayerGroup) -> tuple[Iterator[Op], Iterator[Op]]:
-        """All chips see all tokens; of attention ranks they are gathered before, and dealt out again after."""
-        if self.dp == 1:
-            return iter(()), self.exchange("ffn all-reduce", group.count, "all-reduce", self.tp, self.hidden)
-        there = self.exchange("token all-gather", group.count, "all-gather", self.tp, self.hidden)
-        return there, self.exchange("ffn reduce-scatter", group.count, "reduce-scatter", self.tp, self.hidden)
+    def _carried(self, count: int, ffn: Ffn) -> tuple[Iterator[Op], Iterator[Op]]:
+        """What brings tokens to an FFN and results back.
 
-    def _dispatch(self, group: LayerGroup) -> tuple[Iterator[Op], Iterator[Op]]:
-        """A rank sends each of its tokens, in the precision of the arithmetic, once to each rank that holds an expert it picked.
-
-        Of k balanced picks among e ranks e (1 - (1 - 1/e)^k) are distinct; results come back in 16 bit.
+        All chips see all tokens: those of attention ranks are gathered before and dealt out after. Or each rank sends its tokens, in the
+        precision of the arithmetic, once to each rank that holds an expert they picked: of k balanced picks among e ranks
+        e (1 - (1 - 1/e)^k) are distinct. Results come back in 16 bit.
         """
-        active = group.ffn.active if isinstance(group.ffn, ExpertsFfn) else 0
-        distinct = self.ep * (1 - (1 - 1 / self.ep) ** active)
-        values = self.hidden * distinct / self.dp
-        narrow = min(1.0, self.part.activations.width / 16)
-        there = self.exchange("token dispatch", group.count, "all-to-all", self.tp, values * narrow)
-        return there, self.exchange("token combine", group.count, "all-to-all", self.tp, values)
+        if self.dispatches and isinstance(ffn, ExpertsFfn):
+            distinct = self.ep * (1 - (1 - 1 / self.ep) ** ffn.active)
+            values, narrow = ffn.inner(self.hidden) * distinct / self.dp, min(1.0, self.part.activations.width / 16)
+            there = self.exchange("token dispatch", count, "all-to-all", self.tp, values * narrow)
+            return there, self.exchange("token combine", count, "all-to-all", self.tp, values)
+        if self.dispatches:
+            return iter(()), iter(())
+        if self.dp == 1:
+            return iter(()), self.exchange("ffn all-reduce", count, "all-reduce", self.tp, self.hidden)
+        there = self.exchange("token all-gather", count, "all-gather", self.tp, self.hidden)
+        return there, self.exchange("ffn reduce-scatter", count, "reduce-scatter", self.tp, self.hidden)
 
     def _dense(self, count: int, ffn: DenseFfn, prefix: str) -> Iterator[Op]:
         """Split over all chips; over those of each attention rank alone where tokens are not gathered, or the width does not divide."""
@@ -253,8 +287,12 @@ class _Lowering:
             own=self.dispatches,
         )
         if ffn.shared_width:
-            yield from self._dense(count, DenseFfn(ffn.shared_width), "shared expert ")
+            yield from self._dense(count, DenseFfn(ffn.shared_width, ffn.gated), "shared expert ")
+        if ffn.latent:
+            yield self.gemm("latent compress", count, self.hidden, ffn.latent, own=self.dispatches, shards=1)
         yield from self._routed(count, ffn, parts["experts"])
+        if ffn.latent:
+            yield self.gemm("latent expand", count, ffn.latent, self.hidden, own=self.dispatches, shards=1)
 
     def _routed(self, count: int, ffn: ExpertsFfn, experts: Weights) -> Iterator[Op]:
         """The experts of a rank: as many on each, some of them copies where they do not deal out evenly."""
@@ -263,8 +301,9 @@ class _Lowering:
         held = experts.total * local / ffn.count * self.ep  # of all ranks together
         routing = Routing(local, local * self.ep, ffn.active)
         spread = ffn.active / self.ep  # experts that one token uses on this rank, on average
-        for name, rows, columns in (("expert up projection", self.hidden, 2 * width), ("expert down projection", width, self.hidden)):
-            share = rows * columns / (3 * self.hidden * width)
+        inner, up = ffn.inner(self.hidden), ffn.matrices - 1
+        for name, rows, columns in (("expert up projection", inner, up * width), ("expert down projection", width, inner)):
+            share = rows * columns / (ffn.matrices * inner * width)
             yield Op(
                 name,
                 "experts",
@@ -291,6 +330,8 @@ class _Lowering:
         """The last norm and the LM head, on the sequences that sample alone; logits are gathered over the vocabulary."""
         columns = self.architecture.vocab / self.tp
         weights = self.stored("head")
+        for op in self.mixing("last stream mixing", 1, self.architecture.last_mixing):
+            yield replace(op, driver=SAMPLED, once=True)
         yield Op(
             "last norm",
             "vector",

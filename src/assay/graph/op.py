@@ -7,6 +7,7 @@ are per token of its attention rank, which sees no other rank's tokens; those of
 from dataclasses import dataclass
 
 TOKENS, SAMPLED = "tokens", "sampled"
+ACTIVATION_BYTES = 2  # activations travel between kernels in 16 bit whatever the arithmetic
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Reach:
     """Attention over the cache: FLOPs per (query, cached token) pair and cache bytes per cached token.
 
     `window` is the reach (0 unbounded). `decode_*` serve one query per sequence; `prefill_flops` is per pair, `reread_flops` and
-    `cache_bytes` per cached token that a chunk reads again.
+    `cache_bytes` per cached token that a chunk reads again. A `sparse` one picks its tokens among all: its cache is kept to the start.
     """
 
     window: int
@@ -31,6 +32,7 @@ class Reach:
     prefill_flops: float
     cache_bytes: float
     reread_flops: float = 0.0
+    sparse: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,13 @@ class Exchange:
 class Op:
     """One kernel.
 
-    `kind` is gemm, experts, attention, vector or collective. `flops` and `activation_bytes` (read and written) are per driver unit
-    (`driver`: tokens or sampled sequences). `weights` parameters of tensor class `tensor` are read once per execution; they are
-    split over `shards` ranks and held in `copies` (shards x copies = ranks of a stage); `replicated` parameters, over all shards, are
-    there beyond the whole because a piece does not split further (KV heads below TP). `rate` and `bits` are the arithmetic's rate
-    key and the stored bits per parameter. `opens_layer` marks the first op of a layer, `once` an op that belongs to no layer.
+    `kind` is gather, gemm, experts, attention, recurrence, vector or collective. `flops` and `activation_bytes` (read and written) are
+    per driver unit (`driver`: tokens or sampled sequences). `weights` parameters of tensor class `tensor` are read once per execution;
+    they are split over `shards` ranks and held in `copies` (shards x copies = ranks of a stage); `replicated` parameters, over all
+    shards, are there beyond the whole because a piece does not split further (KV heads below TP). `rate` and `bits` are the
+    arithmetic's rate key and the stored bits per parameter. `state_bytes` are what each sequence keeps on this rank in place of a cache:
+    a step reads them once for each sequence that samples, and writes them once for each of its tokens. `opens_layer` marks the first op
+    of a layer, `once` an op that belongs to no layer.
     `own` ops run on the tokens of their attention rank alone. Ops with `passes` draft: they run so many times in a step, each time on
     one token of each decoding sequence; the others run once.
     """
@@ -72,6 +76,7 @@ class Op:
     copies: int = 1
     replicated: float = 0.0
     activation_bytes: float = 0.0
+    state_bytes: float = 0.0
     routing: Routing | None = None
     reach: Reach | None = None
     exchange: Exchange | None = None

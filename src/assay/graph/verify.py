@@ -8,9 +8,9 @@ from dataclasses import replace
 from assay.deployments import Part
 from assay.graph.op import Op
 from assay.models import Model
-from assay.models.shapes import Attention, GroupedAttention
+from assay.models.mixers import Recurrence
 
-KINDS = ("gather", "gemm", "experts", "attention", "vector", "collective")
+KINDS = ("gather", "gemm", "experts", "attention", "recurrence", "vector", "collective")
 
 
 class GraphError(AssertionError):
@@ -25,7 +25,8 @@ def verify(model: Model, part: Part, ops: Iterable[Op]) -> None:
     - FLOPs of each projection on one token = 2 x its parameters.
     - Bytes of a tensor = parameters x width, scales included.
     - Each layer attends once within its reach; a sparse one's indexer once to the start.
-    - What attends is its attention rank's own; what is its own joins no more chips than those of an attention rank.
+    - FLOPs and state of all recurrences, over their shards = those of the model, and the states of convolutions less their copies.
+    - What attends or carries a state is its attention rank's own; what is its own joins no more chips than those of an attention rank.
     - All this holds for a draft model too.
     """
     ops = tuple(ops)
@@ -34,6 +35,7 @@ def verify(model: Model, part: Part, ops: Iterable[Op]) -> None:
     step = [op for op in ops if not op.passes]
     _verify_parameters(model, step)
     _verify_attention(model, step)
+    _verify_recurrence(model, step)
     if part.speculation and part.speculation.draft:
         drafting = [replace(op, passes=0) for op in ops if op.passes]
         verify(part.speculation.draft, replace(part, speculation=None), drafting)
@@ -41,13 +43,14 @@ def verify(model: Model, part: Part, ops: Iterable[Op]) -> None:
 
 def _verify_op(op: Op, part: Part) -> None:
     _demand(op.kind in KINDS, op, f"unknown kind {op.kind}")
-    amounts = (op.flops, op.weights, op.activation_bytes, op.bits, op.replicated)
+    amounts = (op.flops, op.weights, op.activation_bytes, op.bits, op.replicated, op.state_bytes)
     _demand(all(math.isfinite(amount) and amount >= 0 for amount in amounts), op, f"amounts {amounts}")
     _demand(op.count >= 1, op, f"count {op.count}")
     _demand(op.shards * op.copies == part.tp, op, f"{op.shards} shards x {op.copies} copies on {part.tp} ranks")
     _demand(op.exchange is None or op.exchange.group > 1, op, "a collective in a group of one")
     joined = max(op.shards, op.exchange.group if op.exchange else 1)
     _demand(op.own or not op.reach, op, "attends to tokens that are not its own")
+    _demand(op.own or not op.state_bytes, op, "carries a state of tokens that are not its own")
     _demand(not op.own or joined <= part.tp // part.dp, op, f"{joined} chips share what one attention rank of {part.dp} has alone")
     _demand((op.kind == "collective") == (op.exchange is not None), op, "exchange and kind disagree")
     _demand(math.isclose(op.weight_bytes * 8, op.weights * op.bits), op, "bytes are not parameters x width")
@@ -74,15 +77,25 @@ def _verify_attention(model: Model, ops: Iterable[Op]) -> None:
         if op.reach:
             found[op.reach.window] += op.count
     for group in model.architecture.layers:
-        expected.update(dict.fromkeys(_reaches(group.attention), group.count))
+        if group.attention:
+            expected.update(dict.fromkeys(group.attention.reaches, group.count))
     if found != expected:
         raise GraphError(f"{model.name}: attention layers by reach {dict(found)} are not those of the model {dict(expected)}")
 
 
-def _reaches(attention: Attention) -> tuple[int, ...]:
-    if isinstance(attention, GroupedAttention):
-        return (attention.window,)
-    return (0, attention.index.top_k) if attention.index else (0,)
+def _verify_recurrence(model: Model, ops: Iterable[Op]) -> None:
+    found, expected = [0.0, 0.0], [0.0, 0.0]
+    for op in ops:
+        if op.kind == "recurrence":
+            found[0] += op.count * op.flops * op.shards
+        whole = op.shards - op.replicated / op.weights if op.weights else op.shards  # copies of a convolution keep copies of its state
+        found[1] += op.count * op.state_bytes * whole
+    for group in model.architecture.layers:
+        if isinstance(group.attention, Recurrence):
+            expected[0] += group.count * group.attention.heads * group.attention.flops
+            expected[1] += group.count * group.attention.state_bytes
+    if not all(math.isclose(one, other, rel_tol=1e-9) for one, other in zip(found, expected, strict=True)):
+        raise GraphError(f"{model.name}: FLOPs and state of recurrences {found} are not those of the model {expected}")
 
 
 def _demand(holds: bool, op: Op, problem: str) -> None:

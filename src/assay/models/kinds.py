@@ -10,7 +10,7 @@ from assay._base.errors import InputError
 from assay._base.schema import DATA, read
 
 _TABLES = ("fields", "defaults", "nulls", "derived", "flags")
-_SCALARS = ("attention", "ffn", "windowed", "active_embedding")
+_SCALARS = ("attention", "ffn", "recurrence", "windowed", "active_embedding")
 
 
 @cache
@@ -26,6 +26,7 @@ class Kind:
     name: str
     attention: str
     ffn: str
+    recurrence: str
     windowed: str
     active_embedding: bool
     fields: Mapping[str, list[str]]
@@ -34,13 +35,15 @@ class Kind:
     derived: Mapping[str, str]
     flags: Mapping[str, bool]
     harmless: tuple[str, ...]
+    tables: tuple[str, ...]
 
 
 def kind_of(document: Mapping[str, Any], file: object) -> Kind:
     """The kind of a config.json by its `model_type`.
 
-    Raises InputError when there is none, when it is not known, or when the document wraps a language model among others.
+    Raises InputError when there is none, when it is not known, or when the document wraps a language model in one that is not known.
     """
+    document = unwrapped(document)
     if document.get("text_config"):
         remedy = "Give its text_config as a config.json of its own, if its model_type is known"
         raise InputError(file, "text_config", "wraps the language model of a larger one", remedy)
@@ -52,13 +55,24 @@ def kind_of(document: Mapping[str, Any], file: object) -> Kind:
     return _kind(name)
 
 
+def unwrapped(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The language model of a document that wraps it among others, where the kind of the whole is known to; else the document."""
+    inner = document.get("text_config")
+    if document.get("model_type") not in kinds_document()["common"]["wrappers"] or not isinstance(inner, Mapping):
+        return document
+    return {**{key: document[key] for key in _OF_THE_WHOLE if key in document}, **inner}
+
+
+_OF_THE_WHOLE = ("quantization_config", "tie_word_embeddings", "dtype", "torch_dtype")
+
+
 @cache
 def _kind(name: str) -> Kind:
     tables = [kinds_document()["common"], *_tables(name)]
     scalars = {key: value for table in tables for key, value in table.items() if key in _SCALARS}
     merged = {key: {role: value for table in tables for role, value in table.get(key, {}).items()} for key in _TABLES}
-    harmless = tuple(pattern for table in tables for pattern in table.get("harmless", ()))
-    return Kind(**{"name": name, "windowed": "", "active_embedding": True, **scalars, **merged, "harmless": harmless})
+    lists = {key: tuple(item for table in tables for item in table.get(key, ())) for key in ("harmless", "tables")}
+    return Kind(**{"name": name, "recurrence": "", "windowed": "", "active_embedding": True, **scalars, **merged, **lists})
 
 
 def _tables(name: str) -> Iterator[Mapping[str, Any]]:
@@ -114,6 +128,13 @@ class Fields:
             raise self.wrong(role, f"must be a list of {of.__name__}", "Give a list, or leave it out")
         return value
 
+    def text(self, role: str, allowed: Iterable[str]) -> str | None:
+        """One of the words that are `allowed`; None when absent or null."""
+        value = self.document.get(self.name(role)) if role in self.kind.fields else None
+        if value is not None and value not in allowed:
+            raise self.wrong(role, f"{value!r} is not known", f"Use one of {', '.join(allowed)}")
+        return value
+
     def wrong(self, role: str, problem: str, remedy: str) -> InputError:
         """The error to raise about the field of a role."""
         return InputError(self.file, self.name(role), problem, remedy)
@@ -143,6 +164,17 @@ class Fields:
         if remainder or not value:
             raise self.wrong(role, f"is missing, and {self.name(whole)} / {self.name(part)} is not an integer", "Give it")
         return value
+
+
+def flattened(document: Mapping[str, Any], kind: Kind, file: object) -> dict[str, Any]:
+    """The document with the fields of its tables, those that the kind names, beside the others as `table.field`."""
+    flat = dict(document)
+    for table in kind.tables:
+        found = flat.pop(table, None) or {}
+        if not isinstance(found, Mapping):
+            raise InputError(file, table, "must be a table", "Give it as published")
+        flat |= {f"{table}.{name}": value for name, value in found.items()}
+    return flat
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

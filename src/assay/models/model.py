@@ -10,9 +10,11 @@ from assay._base.errors import InputError
 from assay._base.facts import Fact
 from assay._base.precisions import precisions
 from assay._base.schema import read
+from assay.models.compressed import CompressedAttention
 from assay.models.config import architecture
 from assay.models.kinds import kind_of
-from assay.models.shapes import Architecture, ExpertsFfn, GroupedAttention
+from assay.models.mixers import Recurrence
+from assay.models.shapes import Architecture, Attention, ExpertsFfn, GroupedAttention
 
 _BITS_PER_BYTE = 8
 _PLAIN_BITS = 16
@@ -65,8 +67,14 @@ class Model:
 
     def kv_bytes_per_token(self, bits: float = _PLAIN_BITS) -> float:
         """Bytes that all layers together cache for one token, at `bits` per value; a windowed layer drops its share once out of reach."""
-        elements = sum(group.count * group.attention.kv_elements for group in self.architecture.layers)
+        elements = sum(group.count * group.attention.kv_elements for group in self.architecture.layers if group.attention)
         return elements * bits / _BITS_PER_BYTE
+
+    @property
+    def state_bytes_per_sequence(self) -> int:
+        """Bytes that all layers together keep of a sequence whatever its length: the states of recurrences and their convolutions."""
+        groups = self.architecture.layers
+        return sum(group.count * group.attention.state_bytes for group in groups if isinstance(group.attention, Recurrence))
 
     @property
     def layers(self) -> int:
@@ -78,8 +86,12 @@ class Model:
         """What it is, in words."""
         groups = self.architecture.layers
         experts = any(isinstance(group.ffn, ExpertsFfn) for group in groups)
-        traits = ["mixture of experts" if experts else "dense", _attention_words(self.architecture)]
-        windows = [isinstance(group.attention, GroupedAttention) and group.attention.window > 0 for group in groups]
+        attentions = [group.attention for group in groups if group.attention and not isinstance(group.attention, Recurrence)]
+        traits = ["mixture of experts" if experts else "dense", *map(_attention_words, attentions[:1])]
+        recurrent = sum(group.count for group in groups if isinstance(group.attention, Recurrence))
+        if recurrent:
+            traits.append(f"recurrent in {recurrent} of {self.layers} layers")
+        windows = [isinstance(attention, GroupedAttention) and attention.window > 0 for attention in attentions]
         if any(windows):
             traits.append("sliding window" if all(windows) else "sliding window in some layers")
         return ", ".join(traits)
@@ -87,6 +99,7 @@ class Model:
     def to_dict(self) -> dict[str, Any]:
         """Every figure of the model; counts in parameters, sizes in bytes."""
         weights = self.architecture.weights()
+        state = {"state_bytes_per_sequence": self.state_bytes_per_sequence} if self.state_bytes_per_sequence else {}
         return {
             "name": self.name,
             "kind": self.kind,
@@ -94,6 +107,7 @@ class Model:
             "active_parameters": self.active_parameters,
             "weight_bytes": self.weight_bytes,
             "kv_bytes_per_token": self.kv_bytes_per_token(),
+            **state,
             "layers": self.layers,
             "hidden": self.architecture.hidden,
             "vocab": self.architecture.vocab,
@@ -109,8 +123,9 @@ class Model:
         }
 
 
-def _attention_words(shape: Architecture) -> str:
-    attention = shape.layers[0].attention
+def _attention_words(attention: Attention | CompressedAttention) -> str:
+    if isinstance(attention, CompressedAttention):
+        return "compressed attention, sparse in some layers"
     if not isinstance(attention, GroupedAttention):
         return "latent attention, sparse" if attention.index else "latent attention"
     if attention.kv_heads == attention.heads:

@@ -5,13 +5,18 @@ A reach is how far back attention looks: 0 is unbounded, else a number of tokens
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from assay.models.compressed import CompressedAttention
+    from assay.models.mixers import Recurrence
 
 
 class Weights(NamedTuple):
     """Parameters of one tensor class: `active` of them work on one token.
 
-    Classes: embedding, head, linear (attention and dense FFN projections), experts, router, norm (norms, biases, sinks).
+    Classes: embedding, head, linear (projections of attention, recurrence and dense FFN), experts, router (and
+    what mixes residual streams), norm (norms, biases, sinks, convolutions, constants).
     """
 
     kind: str
@@ -21,7 +26,10 @@ class Weights(NamedTuple):
 
 @dataclass(frozen=True)
 class GroupedAttention:
-    """Multi-head, grouped-query or multi-query attention; `window` limits its reach, `sinks` adds one logit per head."""
+    """Multi-head, grouped-query or multi-query attention; `window` limits its reach, `sinks` adds one logit per head.
+
+    `output_gate` multiplies its output by a gate that is projected beside the queries.
+    """
 
     heads: int
     kv_heads: int
@@ -31,16 +39,22 @@ class GroupedAttention:
     output_bias: bool = False
     qk_norm: bool = False
     sinks: bool = False
+    output_gate: bool = False
 
     @property
     def kv_elements(self) -> int:
         """Values that one layer caches per token."""
         return 2 * self.kv_heads * self.head_dim
 
+    @property
+    def reaches(self) -> tuple[int, ...]:
+        """How far back it looks."""
+        return (self.window,)
+
     def weights(self, hidden: int) -> Iterator[Weights]:
         """Parameters of the projections, biases, norms and sinks of one layer."""
         query, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        linear = hidden * (query + 2 * kv) + query * hidden
+        linear = hidden * (query + 2 * kv) + query * hidden + self.output_gate * hidden * query
         small = self.qkv_bias * (query + 2 * kv) + self.output_bias * hidden
         small += self.qk_norm * 2 * self.head_dim + self.sinks * self.heads
         yield Weights("linear", linear, linear)
@@ -76,6 +90,11 @@ class LatentAttention:
         """Values that one layer caches per token: the latent, its rotary key and the indexer's key."""
         return self.kv_rank + self.rope_dim + (self.index.dim if self.index else 0)
 
+    @property
+    def reaches(self) -> tuple[int, ...]:
+        """How far back it looks; with an indexer, which looks to the start, that many tokens."""
+        return (0, self.index.top_k) if self.index else (0,)
+
     def weights(self, hidden: int) -> Iterator[Weights]:
         """Parameters of the down, up and output projections, the indexer and the norms of one layer."""
         query = self.heads * (self.nope_dim + self.rope_dim)
@@ -109,7 +128,11 @@ class DenseFfn:
 
 @dataclass(frozen=True)
 class ExpertsFfn:
-    """A mixture of `count` gated experts of `width`, of which a router picks `active` per token, beside a shared expert."""
+    """A mixture of `count` experts of `width`, of which a router picks `active` per token, beside a shared expert.
+
+    Gated ones have three matrices, plain ones two. With `latent` the experts, not the shared one, work on that many values, to and from
+    which all of them share a projection. `shared_gate` weighs the shared expert by one number per token.
+    """
 
     count: int
     active: int
@@ -117,12 +140,24 @@ class ExpertsFfn:
     shared_width: int = 0
     bias: bool = False
     router_bias: bool = False
+    gated: bool = True
+    latent: int = 0
+    shared_gate: bool = False
+
+    @property
+    def matrices(self) -> int:
+        """Matrices of an expert."""
+        return 3 if self.gated else 2
+
+    def inner(self, hidden: int) -> int:
+        """Values that the experts work on."""
+        return self.latent or hidden
 
     def weights(self, hidden: int) -> Iterator[Weights]:
         """Parameters of experts, shared expert and router of one layer."""
-        one = 3 * hidden * self.width + self.bias * (2 * self.width + hidden)
-        shared = 3 * hidden * self.shared_width
-        router = hidden * self.count + self.router_bias * self.count
+        one = self.matrices * self.inner(hidden) * self.width + self.bias * ((self.matrices - 1) * self.width + self.inner(hidden))
+        shared = self.matrices * hidden * self.shared_width + 2 * hidden * self.latent
+        router = hidden * self.count + self.router_bias * self.count + self.shared_gate * hidden
         yield Weights("experts", one * self.count, one * self.active)
         yield Weights("linear", shared, shared)
         yield Weights("router", router, router)
@@ -134,11 +169,16 @@ Ffn = DenseFfn | ExpertsFfn
 
 @dataclass(frozen=True)
 class LayerGroup:
-    """`count` layers that are alike."""
+    """`count` layers that are alike: each an attention or recurrence, then an FFN, or one of them alone."""
 
     count: int
-    attention: Attention
-    ffn: Ffn
+    attention: "Attention | CompressedAttention | Recurrence | None"
+    ffn: Ffn | None
+
+    @property
+    def halves(self) -> tuple["Attention | CompressedAttention | Recurrence | Ffn", ...]:
+        """What a layer is made of; each has a norm before it."""
+        return tuple(half for half in (self.attention, self.ffn) if half)
 
 
 @dataclass(frozen=True)
@@ -146,7 +186,8 @@ class Architecture:
     """A decoder-only transformer: `hidden` and `vocab` sizes, `tied` embeddings, and its groups of layers.
 
     `precision` is what the checkpoint stores its quantised classes in (`quantised`, of the classes of Weights); all other tensors
-    are 16 bit. `max_context` is the longest sequence in tokens.
+    are 16 bit. `max_context` is the longest sequence in tokens. Of more than one residual `streams` each half of a layer reads a mix
+    and adds to all (Xie et al., manifold-constrained hyper-connections, 2026); the head reads a last mix.
     """
 
     hidden: int
@@ -156,11 +197,23 @@ class Architecture:
     precision: str
     quantised: tuple[str, ...]
     max_context: int
+    streams: int = 1
 
     @property
     def depth(self) -> int:
         """Number of layers."""
         return sum(group.count for group in self.layers)
+
+    @property
+    def mixing(self) -> int:
+        """Parameters that weigh the streams before and after half a layer: what goes in, what comes out, and how streams mix."""
+        outputs = self.streams * (self.streams + 2)
+        return outputs * (self.streams * self.hidden + 1) + 3 if self.streams > 1 else 0
+
+    @property
+    def last_mixing(self) -> int:
+        """Parameters that weigh the streams before the last norm."""
+        return self.streams * (self.streams * self.hidden + 1) + 1 if self.streams > 1 else 0
 
     def weights(self) -> dict[str, Weights]:
         """Parameters of the whole model by tensor class; a tied head is counted once, as the head."""
@@ -176,7 +229,10 @@ class Architecture:
         if not self.tied:
             yield Weights("embedding", table, table)
         yield Weights("norm", self.hidden, self.hidden)
+        if self.streams > 1:
+            mixing = self.last_mixing + self.mixing * sum(group.count * len(group.halves) for group in self.layers)
+            yield Weights("router", mixing, mixing)
         for group in self.layers:
-            norms = 2 * self.hidden
-            for part in (Weights("norm", norms, norms), *group.attention.weights(self.hidden), *group.ffn.weights(self.hidden)):
+            norms = len(group.halves) * self.hidden
+            for part in (Weights("norm", norms, norms), *(part for half in group.halves for part in half.weights(self.hidden))):
                 yield Weights(part.kind, part.total * group.count, part.active * group.count)

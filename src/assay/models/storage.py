@@ -22,7 +22,8 @@ def stored(document: Mapping[str, Any], file: object) -> tuple[str, tuple[str, .
         return name, precisions()[name].quantises
     if not isinstance(quantisation, Mapping):
         raise InputError(file, _FIELD, "must be a table", "Give it as published, or leave it out")
-    found = {_precision(entries, file) for entries in _groups(quantisation, file)}
+    experts = {"expert_dtype": document.get("expert_dtype")}
+    found = {_precision({**experts, **entries}, file) for entries in _groups(quantisation, file)}
     if len(found) != 1:
         problem = f"mixes {' and '.join(sorted(found))}" if found else "has no groups"
         raise InputError(file, f"{_FIELD}.config_groups", problem, "Give a checkpoint of one format")

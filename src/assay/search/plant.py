@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 from assay._base.errors import CannotHold
 from assay.cost import fold
-from assay.cost.kv import kv_bytes_per_token, kv_capacity
+from assay.cost.kv import in_blocks, kv_bytes_per_token, kv_capacity, state_bytes_per_sequence
 from assay.cost.roofline import Machine
 from assay.deployments import Part
 from assay.graph import Op, lower
@@ -36,13 +36,13 @@ def build(model: Model, part: Part) -> Plant:
     """Fold a part into step times and the policy of one attention rank; raises CannotHold when it does not fit its chips."""
     ops = lower(model, part)
     times, machine = fold(model, part)
-    kv = kv_bytes_per_token(ops, part)
+    kv, state = kv_bytes_per_token(ops, part), state_bytes_per_sequence(ops, part)
     policy = Policy(
         token_budget=part.token_budget,
         max_num_seqs=part.max_num_seqs,
         block_size=part.block_size,
         kv_capacity=kv_capacity(machine.residency, model.architecture.depth, part),
-        kv_bytes=tuple(kv.items()),
+        kv_bytes=(*kv.items(), *in_blocks(state, part.block_size)),
         batching=BATCHING[part.batching],
         prefix_cache=part.prefix_cache,
         max_context=model.architecture.max_context,
