@@ -36,6 +36,8 @@ SCHEMAS = {
     "calibration": "Constants of the cost model: `src/assay/data/calibration/generic.toml`",
     "energy": "Constants of the energy model: `src/assay/data/calibration/energy.toml`",
     "bands": "Error bands: `src/assay/data/calibration/bands.toml`",
+    "points": "A table of measured points: `validate --data FILE`, one column for each field",
+    "conditions": "What measured runs leave unstated: `src/assay/data/calibration/conditions.toml`",
     "model_kinds": "How config.json files are read: `src/assay/data/model_kinds.toml`",
     "model_entry": "What `assay models NAME` shows",
     "workload_entry": "What `assay workloads NAME` shows",
