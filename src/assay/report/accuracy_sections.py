@@ -1,0 +1,183 @@
+"""The parts of a validation's page that are text and tables, as HTML. Every word that comes from data passes through `escape`."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from assay.report import formats
+from assay.report.accuracy_charts import MEDIANS
+from assay.report.errors import METRICS, name_of
+from assay.report.fields import Record, at, number, rows, text
+from assay.report.misses import MAIN, Misses, by, factor, misses
+from assay.report.sections import Cell, mark, table
+from assay.report.styles import OUTLINES, Style
+
+FEW = 3  # a group of fewer rows says little, and stands below the others
+WORST = 30
+_SHADES = (0.1, 0.2, 0.35, 0.6, 1.0)  # an error above the nth has the shade n
+
+
+def percent(share: float | None, signed: bool = False) -> str:
+    """An error in percent."""
+    if share is None:
+        return formats.MISSING
+    return f"{share * 100:{'+' if signed else ''},.0f} %".replace("-", "\u2212")
+
+
+def facts(result: Record) -> str:
+    """How much was predicted, in all and by quality, as one line."""
+    said = [
+        f"{formats.count(number(result, 'predicted'))} of {formats.count(number(result, 'rows'))} published numbers predicted",
+        *(f"quality {quality}: {_of(reached)}" for quality, reached in (at(result, "by_quality") or {}).items()),
+        f"{formats.count(number(result, 'scored'))} held against what was measured",
+    ]
+    return "".join(f"<span>{escape(one)}</span>" for one in said)
+
+
+def _of(reached: Record) -> str:
+    return f"{formats.count(number(reached, 'predicted'))} of {formats.count(number(reached, 'rows'))}"
+
+
+def verdict(points: Sequence[Record]) -> str:
+    """The median errors of the main metrics in one sentence, and in a second where the baselines are nearer."""
+    found = {metric: misses(mine) for metric in MAIN if (mine := [row for row in points if text(row, "metric") == metric])}
+    if not found:
+        return "<p><b>Nothing scored:</b> no number that was predicted has been measured.</p>"
+    said = ", ".join(f"{METRICS[metric]} {_beside(one, first=not i)}" for i, (metric, one) in enumerate(found.items()))
+    return f"<p><b>Median error:</b> {said}.</p>\n<p><b>Against the baselines:</b> {_rank(found)}.</p>"
+
+
+def _beside(one: Misses, first: bool) -> str:
+    sheet, near = percent(one.datasheet), percent(one.nearest)
+    others = f"data sheet {sheet}, nearest published point {near}" if first else f"{sheet}, {near}"
+    return f"{percent(one.error)} ({others})"
+
+
+def _rank(found: Mapping[str, Misses]) -> str:
+    nearer = {
+        metric: all(one.error < other for other in (one.datasheet, one.nearest) if other is not None) for metric, one in found.items()
+    }
+    sides = (("nearer than both on", True), ("not nearer than both on", False))
+    parts = [(how, [METRICS[metric] for metric, is_nearer in nearer.items() if is_nearer is side]) for how, side in sides]
+    return "; ".join(f"{how} {', '.join(which)}" for how, which in parts if which)
+
+
+def remarks(result: Record) -> str:
+    """What a reader must know first; empty when there is nothing."""
+    if result.get("complete", True):
+        return ""
+    return '<aside class="notes"><ul><li>The work was interrupted: only the runs that were done by then are here.</li></ul></aside>'
+
+
+def key(points: Sequence[Record], styles: Mapping[str, Style]) -> str:
+    """One button for each chip: its mark, name and rows; pressing it hides the chip on the charts."""
+    return "".join(
+        f'<button type="button" aria-pressed="true" data-chip="{escape(chip)}">{mark(styles[chip], True)}{escape(chip)}'
+        f" <small>{formats.count(len(mine))}</small></button>"
+        for (chip,), mine in by(points, "chip").items()
+    )
+
+
+def panel_head(metric: str, points: Sequence[Record]) -> str:
+    """What a chart of predictions shows, with its figures."""
+    one = misses(points)
+    figures = f"median error {percent(one.error)}, {percent(one.within)} within ×2"
+    return f"<h3>{escape(METRICS.get(metric, metric))} <small>{formats.count(one.rows)} rows · {figures}</small></h3>"
+
+
+def medians() -> str:
+    """Which mark is whose median."""
+    return "".join(f"<span>{_small(symbol, colour)}{escape(name)}</span>" for name, _, symbol, colour in reversed(MEDIANS))
+
+
+def _small(symbol: str, colour: str) -> str:
+    shape, _, hollow = symbol.partition("-open")
+    return mark(Style(colour, shape), symbol == shape) if shape in OUTLINES and not hollow else mark(Style(colour, shape), False)
+
+
+def heat(points: Sequence[Record], by_what: str) -> str:
+    """Median errors, a row for each chip or load, a column for each metric: the darker, the larger; below each the number of rows."""
+    cells = by(points, by_what, "metric")
+    metrics = [metric for metric in (*MAIN, *(other for other in METRICS if other not in MAIN)) if any(key[1] == metric for key in cells)]
+    heads = sorted({key[0] for key in cells}, key=lambda head: (-sum(len(mine) for key, mine in cells.items() if key[0] == head), head))
+    body = [(escape(head), [_shaded(cells.get((head, metric), ())) for metric in metrics]) for head in heads]
+    return f'<div class="heat">{table([by_what.capitalize(), *(METRICS[metric] for metric in metrics)], body)}</div>'
+
+
+def _shaded(points: Sequence[Record]) -> Cell:
+    error = misses(points).error
+    if error is None:
+        return "", "none"
+    return f"{percent(error)}<small>{formats.count(len(points))}</small>", f"shade-{sum(error > limit for limit in _SHADES)}"
+
+
+def groups(result: Record) -> str:
+    """Every group, the worst first; those of few rows last."""
+    found = sorted(rows(result, "groups"), key=lambda group: (group["rows"] < FEW, -(number(group, "median_error") or 0.0)))
+    heads = ["Chip", "Model", "Set", "Metric", "Rows", "Median", "p90", "Bias", "In band", "Data sheet", "Nearest"]
+    return table(heads, [(escape(text(group, "chip")), _group(group)) for group in found])
+
+
+def _group(group: Record) -> list[Cell]:
+    words = [(escape(said), "") for said in (text(group, "model"), text(group, "set"), name_of(group))]
+    shares = ["median_error", "p90_error", "bias", "coverage", "datasheet", "nearest"]
+    return [*words, (formats.count(group["rows"]), "n"), *((percent(number(group, name), name == "bias"), "n") for name in shares)]
+
+
+def worst(points: Sequence[Record]) -> str:
+    """The rows whose prediction is off by the largest factor, with the conditions of their runs."""
+    found = sorted(points, key=lambda row: -(factor(row) or 0.0))[:WORST]
+    heads = ["Chip", "Model", "Metric", "Off", "Measured", "Predicted", "Error", "Set", "Engine", "Layout", "Load", "In, out", "Assumed"]
+    return table(heads, [(f"{formats.count(number(row, 'chips'))} × {escape(text(row, 'chip'))}", _point(row)) for row in found])
+
+
+def _point(row: Record) -> list[Cell]:
+    off, form = factor(row), formats.seconds if text(row, "metric") in ("ttft", "tpot", "itl", "e2e") else formats.scaled
+    below = (number(row, "error") or 0.0) < 0
+    lengths = " / ".join(formats.count(number(row, name)) for name in ("isl", "osl"))
+    return [
+        (_stack(text(row, "model"), text(row, "weights")), ""),
+        (escape(name_of(row)), ""),
+        ((f"{'÷' if below else '×'}{formats.digits(off)}" if off else formats.MISSING), "n"),
+        (form(number(row, "measured")), "n"),
+        (form(number(row, "predicted")), "n"),
+        (percent(number(row, "error"), signed=True), "n"),
+        (escape(text(row, "set")), ""),
+        (escape(text(row, "engine")), ""),
+        (escape(text(row, "layout")), ""),
+        (_stack(text(row, "load"), _level(row)), ""),
+        (lengths, "n"),
+        (escape("; ".join(map(str, rows(row, "assumed")))) or formats.MISSING, "wrap"),
+    ]
+
+
+def _stack(main: str, below: str) -> str:
+    return escape(main or formats.MISSING) + (f"<small>{escape(below)}</small>" if below else "")
+
+
+def _level(row: Record) -> str:
+    """How many users, how large a batch, or how many requests a second."""
+    units = (("concurrency", "users"), ("batch", "in the batch"), ("rate", "requests/s"))
+    return ", ".join(f"{formats.digits(value)} {unit}" for field, unit in units if (value := number(row, field)) is not None)
+
+
+def reasons(result: Record) -> str:
+    """Why rows have no prediction: what was wrong, and of what."""
+    found: dict[str, dict[str, int]] = {}
+    for reason, count in (at(result, "skipped") or {}).items():
+        where, _, what = str(reason).rpartition(": ")
+        found.setdefault(what, {})[where] = count
+    ordered = sorted(found.items(), key=lambda item: -sum(item[1].values()))
+    if not ordered:
+        return '<p class="none">None: every number was predicted.</p>'
+    return table(["Reason", "Rows", "Of"], [(escape(what), _owners(whose)) for what, whose in ordered])
+
+
+def _owners(whose: Mapping[str, int]) -> list[Cell]:
+    listed = [f"{where} ({formats.count(count)})" for where, count in whose.items() if where]
+    return [(formats.count(sum(whose.values())), "n"), (escape(", ".join(listed)) or formats.MISSING, "wrap")]
+
+
+def assumptions(result: Record) -> str:
+    """What runs did not state."""
+    lines = "".join(f"<li>{escape(str(line))}</li>" for line in rows(result, "assumptions"))
+    return f'<ul class="assumptions">{lines}</ul>' if lines else '<p class="none">None: every run states all it needs.</p>'
