@@ -20,7 +20,7 @@ MEDIANS = (
 )
 _LEAST, _MOST = 0.01, 10.0  # errors beyond stand at the edge of their chart
 _BANDS = ((2.0, 0.1), (1.25, 0.16))  # factors around the identity, and how dark they are
-_TIMES = ("ttft", "tpot", "itl", "e2e")
+TIMES = ("ttft", "tpot", "itl", "e2e")
 
 
 def against(metric: str, rows: Sequence[Record], styles: Mapping[str, Style]) -> Figure:
@@ -31,12 +31,19 @@ def against(metric: str, rows: Sequence[Record], styles: Mapping[str, Style]) ->
     clouds = [_cloud(metric, chip, styles[chip], mine) for (chip,), mine in by(shown, "chip").items()]
     layout = axes.layout(height=340)
     ticks = axes.log_ticks(*map(log10, ends))
-    words = [formats.seconds(tick) if metric in _TIMES else formats.scaled(tick) for tick in ticks]
-    scale = {"type": "log", "range": [log10(end) for end in ends], "tickvals": ticks, "ticktext": words}
+    words = [_tick(metric, tick) for tick in ticks]
+    scale = {"type": "log", "range": [log10(end) for end in ends], "tickvals": ticks, "ticktext": words, "tickangle": 0}
     layout["xaxis"] |= scale
     layout["yaxis"] |= scale
     layout["xaxis"]["title"]["text"], layout["yaxis"]["title"]["text"] = "measured", "predicted"
     return axes.figure([*_lines(*ends), *clouds] if clouds else [], layout)
+
+
+def _tick(metric: str, value: float) -> str:
+    """Short, and times above a second in seconds: minutes are no round numbers of a decimal scale."""
+    if metric not in TIMES:
+        return formats.scaled(value)
+    return formats.scaled(value, "s") if value < 1 else f"{formats.digits(value)} s"
 
 
 def _lines(low: float, high: float) -> list[dict[str, Any]]:
@@ -44,14 +51,14 @@ def _lines(low: float, high: float) -> list[dict[str, Any]]:
     bands = [
         base
         | {"x": [low, high, high, low], "y": [low / off, high / off, high * off, low * off]}
-        | {"fill": "toself", "fillcolor": f"rgba(138,148,163,{dark})", "line": {"width": 0}}
+        | {"fill": "toself", "fillcolor": f"rgba(138,148,163,{dark})", "line": {"width": 1, "color": "rgba(138,148,163,0.45)"}}
         for off, dark in _BANDS
     ]
     return [*bands, base | {"x": [low, high], "y": [low, high], "line": {"color": NEUTRAL, "width": 1.5}}]
 
 
 def _cloud(metric: str, chip: str, style: Style, rows: Sequence[Record]) -> dict[str, Any]:
-    unit = "s" if metric in _TIMES else "/s"
+    unit = "s" if metric in TIMES else "/s"
     lines = (
         f"<b>%{{customdata[1]}}</b> on {_plain(chip)}, %{{customdata[2]}}",
         "%{customdata[4]} · %{customdata[3]}",
@@ -84,7 +91,7 @@ def by_set(groups: Sequence[Record]) -> Figure:
     """Errors of one metric by set and statistic, on a log scale: median and 90th percentile, and the medians of the baselines."""
     traces = [trace for row, group in enumerate(groups) for trace in _reach(row, group)]
     traces += [_dots(groups, *how) for how in MEDIANS]
-    layout = axes.layout(height=max(len(groups), 1) * 26 + 46)
+    layout = axes.layout(height=max(len(groups) * 26 + 46, 120))
     ticks = (0.01, 0.03, 0.1, 0.3, 1, 3, 10)
     layout["xaxis"] |= {"type": "log", "range": [log10(_LEAST) - 0.08, log10(_MOST) + 0.08], "tickvals": list(ticks)}
     layout["xaxis"]["ticktext"] = [formats.percent(tick).replace(" ", "") for tick in ticks]

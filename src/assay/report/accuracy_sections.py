@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from assay.report import formats
-from assay.report.accuracy_charts import MEDIANS
+from assay.report.accuracy_charts import MEDIANS, TIMES
 from assay.report.errors import METRICS, name_of
 from assay.report.fields import Record, at, number, rows, text
 from assay.report.misses import MAIN, Misses, by, factor, misses
 from assay.report.sections import Cell, mark, table
-from assay.report.styles import OUTLINES, Style
+from assay.report.styles import Style
 
 FEW = 3  # a group of fewer rows says little, and stands below the others
 WORST = 30
@@ -53,12 +53,15 @@ def _beside(one: Misses, first: bool) -> str:
 
 
 def _rank(found: Mapping[str, Misses]) -> str:
-    nearer = {
-        metric: all(one.error < other for other in (one.datasheet, one.nearest) if other is not None) for metric, one in found.items()
-    }
-    sides = (("nearer than both on", True), ("not nearer than both on", False))
-    parts = [(how, [METRICS[metric] for metric, is_nearer in nearer.items() if is_nearer is side]) for how, side in sides]
-    return "; ".join(f"{how} {', '.join(which)}" for how, which in parts if which)
+    baselines = (("the data sheet", "datasheet"), ("the nearest published point", "nearest"))
+    return "; ".join(f"nearer than {name} on {_nearer(found, field)}" for name, field in baselines)
+
+
+def _nearer(found: Mapping[str, Misses], baseline: str) -> str:
+    """The metrics on which a prediction is nearer than a baseline."""
+    others = {metric: other for metric, one in found.items() if (other := getattr(one, baseline)) is not None}
+    nearer = [METRICS[metric] for metric, other in others.items() if found[metric].error < other]
+    return "all of these" if len(nearer) == len(found) else ", ".join(nearer) or "none of these"
 
 
 def remarks(result: Record) -> str:
@@ -86,12 +89,12 @@ def panel_head(metric: str, points: Sequence[Record]) -> str:
 
 def medians() -> str:
     """Which mark is whose median."""
-    return "".join(f"<span>{_small(symbol, colour)}{escape(name)}</span>" for name, _, symbol, colour in reversed(MEDIANS))
+    return "".join(f"<span>{_like(symbol, colour)} {escape(name)}</span>" for name, _, symbol, colour in reversed(MEDIANS))
 
 
-def _small(symbol: str, colour: str) -> str:
-    shape, _, hollow = symbol.partition("-open")
-    return mark(Style(colour, shape), symbol == shape) if shape in OUTLINES and not hollow else mark(Style(colour, shape), False)
+def _like(symbol: str, colour: str) -> str:
+    shape = symbol.removesuffix("-open")
+    return mark(Style(colour, shape), filled=symbol == shape)
 
 
 def heat(points: Sequence[Record], by_what: str) -> str:
@@ -131,7 +134,7 @@ def worst(points: Sequence[Record]) -> str:
 
 
 def _point(row: Record) -> list[Cell]:
-    off, form = factor(row), formats.seconds if text(row, "metric") in ("ttft", "tpot", "itl", "e2e") else formats.scaled
+    off, form = factor(row), formats.seconds if text(row, "metric") in TIMES else formats.scaled
     below = (number(row, "error") or 0.0) < 0
     lengths = " / ".join(formats.count(number(row, name)) for name in ("isl", "osl"))
     return [
@@ -157,7 +160,7 @@ def _stack(main: str, below: str) -> str:
 def _level(row: Record) -> str:
     """How many users, how large a batch, or how many requests a second."""
     units = (("concurrency", "users"), ("batch", "in the batch"), ("rate", "requests/s"))
-    return ", ".join(f"{formats.digits(value)} {unit}" for field, unit in units if (value := number(row, field)) is not None)
+    return ", ".join(f"{formats.digits(value, 6)} {unit}" for field, unit in units if (value := number(row, field)) is not None)
 
 
 def reasons(result: Record) -> str:

@@ -43,7 +43,7 @@ def layout(**more: Any) -> dict[str, Any]:
     title = {"standoff": 8, "font": {"size": 12.5}}
     axis = {"automargin": True, "zeroline": False, "fixedrange": True, "gridcolor": "rgba(138,148,163,0.22)", "title": title}
     clear = {"paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "dragmode": False, "showlegend": False}
-    frame = {"margin": {"l": 8, "r": 14, "t": 8, "b": 8}, "hovermode": "closest", "hoverlabel": {"align": "left"}}
+    frame = {"margin": {"l": 8, "r": 14, "t": 8, "b": 8}, "hovermode": "closest"}
     return {"xaxis": deepcopy(axis), "yaxis": deepcopy(axis), **clear, **frame, **more}
 
 

@@ -8,21 +8,20 @@
   function theme(isDark) {
     const ink = isDark ? "#c9d0d9" : "#3a424d";
     return {
-      "font.color": ink,
-      "font.family": getComputedStyle(document.body).fontFamily,
-      "font.size": narrow.matches ? 11 : 12.5,
-      "hoverlabel.bgcolor": isDark ? "#242b34" : "#ffffff",
-      "hoverlabel.bordercolor": isDark ? "#46505d" : "#c9d0d9",
-      "hoverlabel.font.color": isDark ? "#e8ebef" : "#16191d",
-      "hoverlabel.font.size": 12.5,
+      font: { color: ink, family: getComputedStyle(document.body).fontFamily, size: narrow.matches ? 11 : 12.5 },
+      hoverlabel: {
+        align: "left",
+        bgcolor: isDark ? "#242b34" : "#ffffff",
+        bordercolor: isDark ? "#46505d" : "#c9d0d9",
+        font: { color: isDark ? "#e8ebef" : "#16191d", size: 12.5 },
+      },
     };
   }
 
   function draw(plot) {
     const figure = JSON.parse(plot.nextElementSibling.textContent);
     const options = { displayModeBar: false, responsive: true, doubleClick: "reset" };
-    Plotly.newPlot(plot, figure.data, figure.layout, options);
-    Plotly.relayout(plot, theme(dark.matches));
+    Plotly.newPlot(plot, figure.data, Object.assign(figure.layout, theme(dark.matches)), options);
   }
 
   function each(update) {
