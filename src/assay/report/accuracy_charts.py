@@ -92,9 +92,9 @@ def by_set(groups: Sequence[Record]) -> Figure:
     traces = [trace for row, group in enumerate(groups) for trace in _reach(row, group)]
     traces += [_dots(groups, *how) for how in MEDIANS]
     layout = axes.layout(height=max(len(groups) * 26 + 46, 120))
-    ticks = (0.01, 0.03, 0.1, 0.3, 1, 3, 10)
-    layout["xaxis"] |= {"type": "log", "range": [log10(_LEAST) - 0.08, log10(_MOST) + 0.08], "tickvals": list(ticks)}
-    layout["xaxis"]["ticktext"] = [formats.percent(tick).replace(" ", "") for tick in ticks]
+    ticks = {0.01: "1%", 0.03: "", 0.1: "10%", 0.3: "", 1.0: "100%", 3.0: "", 10.0: "1,000%"}
+    ends = {"type": "log", "range": [log10(_LEAST) - 0.08, log10(_MOST) + 0.08], "tickangle": 0}
+    layout["xaxis"] |= ends | {"tickvals": list(ticks), "ticktext": list(ticks.values())}
     names = [_row_name(group) for group in groups]
     rows = {"tickvals": list(range(len(groups))), "ticktext": names, "range": [len(groups) - 0.5, -0.5], "ticklabelstandoff": 6}
     layout["yaxis"] |= rows | {"showgrid": False}

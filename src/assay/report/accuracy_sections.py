@@ -129,7 +129,7 @@ def _group(group: Record) -> list[Cell]:
 def worst(points: Sequence[Record]) -> str:
     """The rows whose prediction is off by the largest factor, with the conditions of their runs."""
     found = sorted(points, key=lambda row: -(factor(row) or 0.0))[:WORST]
-    heads = ["Chip", "Model", "Metric", "Off", "Measured", "Predicted", "Error", "Set", "Engine", "Layout", "Load", "In, out", "Assumed"]
+    heads = ["Chip", "Model", "Metric", "Off", "Measured", "Predicted", "Engine, set", "Layout", "Load", "In / out", "Assumed"]
     return table(heads, [(f"{formats.count(number(row, 'chips'))} × {escape(text(row, 'chip'))}", _point(row)) for row in found])
 
 
@@ -140,16 +140,14 @@ def _point(row: Record) -> list[Cell]:
     return [
         (_stack(text(row, "model"), text(row, "weights")), ""),
         (escape(name_of(row)), ""),
-        ((f"{'÷' if below else '×'}{formats.digits(off)}" if off else formats.MISSING), "n"),
+        (_stack(f"{'÷' if below else '×'}{formats.digits(off)}" if off else "", percent(number(row, "error"), signed=True)), "n"),
         (form(number(row, "measured")), "n"),
         (form(number(row, "predicted")), "n"),
-        (percent(number(row, "error"), signed=True), "n"),
-        (escape(text(row, "set")), ""),
-        (escape(text(row, "engine")), ""),
-        (escape(text(row, "layout")), ""),
-        (_stack(text(row, "load"), _level(row)), ""),
+        (_stack(text(row, "engine"), text(row, "set")), ""),
+        (escape(text(row, "layout")).replace(" + ", " +<br>"), ""),
+        (_stack(text(row, "load"), _level(row)), "narrow"),
         (lengths, "n"),
-        (escape("; ".join(map(str, rows(row, "assumed")))) or formats.MISSING, "wrap"),
+        (escape("; ".join(map(str, rows(row, "assumed")))) or formats.MISSING, "narrow"),
     ]
 
 
@@ -172,12 +170,13 @@ def reasons(result: Record) -> str:
     ordered = sorted(found.items(), key=lambda item: -sum(item[1].values()))
     if not ordered:
         return '<p class="none">None: every number was predicted.</p>'
-    return table(["Reason", "Rows", "Of"], [(escape(what), _owners(whose)) for what, whose in ordered])
+    return f'<ul class="assumptions">{"".join(_reason(what, whose) for what, whose in ordered)}</ul>'
 
 
-def _owners(whose: Mapping[str, int]) -> list[Cell]:
-    listed = [f"{where} ({formats.count(count)})" for where, count in whose.items() if where]
-    return [(formats.count(sum(whose.values())), "n"), (escape(", ".join(listed)) or formats.MISSING, "wrap")]
+def _reason(what: str, whose: Mapping[str, int]) -> str:
+    listed = ", ".join(f"{where} {formats.count(count)}" for where, count in whose.items() if where)
+    below = f" <small>({escape(listed)})</small>" if listed else ""
+    return f"<li><b>{formats.count(sum(whose.values()))}</b> {escape(what)}{below}</li>"
 
 
 def assumptions(result: Record) -> str:
