@@ -115,7 +115,7 @@ def _shaded(points: Sequence[Record]) -> Cell:
 
 def groups(result: Record) -> str:
     """Every group, the worst first; those of few rows last."""
-    found = sorted(rows(result, "groups"), key=lambda group: (group["rows"] < FEW, -(number(group, "median_error") or 0.0)))
+    found = sorted(rows(result, "groups"), key=lambda group: ((number(group, "rows") or 0) < FEW, -(number(group, "median_error") or 0.0)))
     heads = ["Chip", "Model", "Set", "Metric", "Rows", "Median", "p90", "Bias", "In band", "Data sheet", "Nearest"]
     return table(heads, [(escape(text(group, "chip")), _group(group)) for group in found])
 
@@ -123,7 +123,7 @@ def groups(result: Record) -> str:
 def _group(group: Record) -> list[Cell]:
     words = [(escape(said), "") for said in (text(group, "model"), text(group, "set"), name_of(group))]
     shares = ["median_error", "p90_error", "bias", "coverage", "datasheet", "nearest"]
-    return [*words, (formats.count(group["rows"]), "n"), *((percent(number(group, name), name == "bias"), "n") for name in shares)]
+    return [*words, (formats.count(number(group, "rows")), "n"), *((percent(number(group, name), name == "bias"), "n") for name in shares)]
 
 
 def worst(points: Sequence[Record]) -> str:
@@ -162,7 +162,7 @@ def _level(row: Record) -> str:
 
 
 def reasons(result: Record) -> str:
-    """Why rows have no prediction: what was wrong, and of what."""
+    """Why rows have no prediction; where one thing is wrong with several, all of these after it."""
     found: dict[str, dict[str, int]] = {}
     for reason, count in (at(result, "skipped") or {}).items():
         where, _, what = str(reason).rpartition(": ")
@@ -174,9 +174,11 @@ def reasons(result: Record) -> str:
 
 
 def _reason(what: str, whose: Mapping[str, int]) -> str:
+    several = len(whose) > 1
+    said = what if several else ": ".join(filter(None, (*whose, what)))
     listed = ", ".join(f"{where} {formats.count(count)}" for where, count in whose.items() if where)
-    below = f" <small>({escape(listed)})</small>" if listed else ""
-    return f"<li><b>{formats.count(sum(whose.values()))}</b> {escape(what)}{below}</li>"
+    below = f" <small>({escape(listed)})</small>" if several else ""
+    return f"<li><b>{formats.count(sum(whose.values()))}</b> {escape(said)}{below}</li>"
 
 
 def assumptions(result: Record) -> str:
