@@ -1,1 +1,1 @@
-"""What people read: `page.write` and `accuracy.write` make one HTML file each, `table` and `errors` print to the terminal; all know only the dicts of the JSON promise."""
+"""What people read: `page` and `accuracy` write HTML files, `table` and `errors` print; all know only the dicts of the JSON promise."""

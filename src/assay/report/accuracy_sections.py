@@ -16,13 +16,6 @@ WORST = 30
 _SHADES = (0.1, 0.2, 0.35, 0.6, 1.0)  # an error above the nth has the shade n
 
 
-def percent(share: float | None, signed: bool = False) -> str:
-    """An error in percent."""
-    if share is None:
-        return formats.MISSING
-    return f"{share * 100:{'+' if signed else ''},.0f} %".replace("-", "\u2212")
-
-
 def facts(result: Record) -> str:
     """How much was predicted, in all and by quality, as one line."""
     said = [
@@ -39,17 +32,22 @@ def _of(reached: Record) -> str:
 
 def verdict(points: Sequence[Record]) -> str:
     """The median errors of the main metrics in one sentence, and in a second where the baselines are nearer."""
-    found = {metric: misses(mine) for metric in MAIN if (mine := [row for row in points if text(row, "metric") == metric])}
+    known = {metric: misses(mine) for (metric,), mine in by(points, "metric").items()}
+    found = {metric: known[metric] for metric in MAIN if metric in known} or known
     if not found:
         return "<p><b>Nothing scored:</b> no number that was predicted has been measured.</p>"
-    said = ", ".join(f"{METRICS[metric]} {_beside(one, first=not i)}" for i, (metric, one) in enumerate(found.items()))
+    said = ", ".join(f"{_title(metric)} {_beside(one, first=not i)}" for i, (metric, one) in enumerate(found.items()))
     return f"<p><b>Median error:</b> {said}.</p>\n<p><b>Against the baselines:</b> {_rank(found)}.</p>"
 
 
 def _beside(one: Misses, first: bool) -> str:
-    sheet, near = percent(one.datasheet), percent(one.nearest)
+    sheet, near = formats.percent(one.datasheet), formats.percent(one.nearest)
     others = f"data sheet {sheet}, nearest published point {near}" if first else f"{sheet}, {near}"
-    return f"{percent(one.error)} ({others})"
+    return f"{formats.percent(one.error)} ({others})"
+
+
+def _title(metric: str) -> str:
+    return escape(METRICS.get(metric, metric))
 
 
 def _rank(found: Mapping[str, Misses]) -> str:
@@ -59,8 +57,8 @@ def _rank(found: Mapping[str, Misses]) -> str:
 
 def _nearer(found: Mapping[str, Misses], baseline: str) -> str:
     """The metrics on which a prediction is nearer than a baseline."""
-    others = {metric: other for metric, one in found.items() if (other := getattr(one, baseline)) is not None}
-    nearer = [METRICS[metric] for metric, other in others.items() if found[metric].error < other]
+    pairs = {metric: (one.error, getattr(one, baseline)) for metric, one in found.items()}
+    nearer = [_title(metric) for metric, (ours, other) in pairs.items() if ours is not None and other is not None and ours < other]
     return "all of these" if len(nearer) == len(found) else ", ".join(nearer) or "none of these"
 
 
@@ -83,8 +81,8 @@ def key(points: Sequence[Record], styles: Mapping[str, Style]) -> str:
 def panel_head(metric: str, points: Sequence[Record]) -> str:
     """What a chart of predictions shows, with its figures."""
     one = misses(points)
-    figures = f"median error {percent(one.error)}, {percent(one.within)} within ×2"
-    return f"<h3>{escape(METRICS.get(metric, metric))} <small>{formats.count(one.rows)} rows · {figures}</small></h3>"
+    figures = f"median error {formats.percent(one.error)}, {formats.percent(one.within)} within ×2"
+    return f"<h3>{_title(metric)} <small>{formats.count(one.rows)} rows · {figures}</small></h3>"
 
 
 def medians() -> str:
@@ -110,7 +108,7 @@ def _shaded(points: Sequence[Record]) -> Cell:
     error = misses(points).error
     if error is None:
         return "", "none"
-    return f"{percent(error)}<small>{formats.count(len(points))}</small>", f"shade-{sum(error > limit for limit in _SHADES)}"
+    return f"{formats.percent(error)}<small>{formats.count(len(points))}</small>", f"shade-{sum(error > limit for limit in _SHADES)}"
 
 
 def groups(result: Record) -> str:
@@ -122,8 +120,16 @@ def groups(result: Record) -> str:
 
 def _group(group: Record) -> list[Cell]:
     words = [(escape(said), "") for said in (text(group, "model"), text(group, "set"), name_of(group))]
-    shares = ["median_error", "p90_error", "bias", "coverage", "datasheet", "nearest"]
-    return [*words, (formats.count(number(group, "rows")), "n"), *((percent(number(group, name), name == "bias"), "n") for name in shares)]
+    shares = [(name, number(group, name)) for name in ("median_error", "p90_error", "bias", "coverage", "datasheet", "nearest")]
+    return [
+        *words,
+        (formats.count(number(group, "rows")), "n"),
+        *((_signed(value) if name == "bias" else formats.percent(value), "n") for name, value in shares),
+    ]
+
+
+def _signed(share: float | None) -> str:
+    return formats.MISSING if share is None else f"{share * 100:+,.0f} %".replace("-", "\u2212")
 
 
 def worst(points: Sequence[Record]) -> str:
@@ -140,7 +146,7 @@ def _point(row: Record) -> list[Cell]:
     return [
         (_stack(text(row, "model"), text(row, "weights")), ""),
         (escape(name_of(row)), ""),
-        (_stack(f"{'÷' if below else '×'}{formats.digits(off)}" if off else "", percent(number(row, "error"), signed=True)), "n"),
+        (_stack(f"{'÷' if below else '×'}{formats.digits(off)}" if off else "", _signed(number(row, "error"))), "n"),
         (form(number(row, "measured")), "n"),
         (form(number(row, "predicted")), "n"),
         (_stack(text(row, "engine"), text(row, "set")), ""),
