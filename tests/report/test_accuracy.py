@@ -87,7 +87,7 @@ def test_page_holds_every_part(reading: ModuleType) -> None:
 def test_verdict_says_the_median_errors_and_who_is_nearer(reading: ModuleType) -> None:
     """Predictions all 10 % too high: 10 % on each metric, the data sheet is at a factor of 1.1 / 7."""
     words = " ".join(reading.read(document(validation(off=1.1))).words)
-    assert "TPOT 10 % (data sheet 84 %, nearest published point " in words
+    assert "TPOT 10\u00a0% (data sheet 84\u00a0%, nearest published point " in words
     assert "nearer than the data sheet on all of these" in words
 
 
@@ -95,7 +95,7 @@ def test_verdict_speaks_of_other_metrics_where_the_main_ones_are_absent(reading:
     """A table of nothing but ITL has a verdict too."""
     found = validation(off=1.1)
     rows = [row for row in found.listed() if row["metric"] == "itl"]
-    assert "ITL 10 % (data sheet " in " ".join(reading.read(accuracy.render(found.to_dict(), rows)).words)
+    assert "ITL 10\u00a0% (data sheet " in " ".join(reading.read(accuracy.render(found.to_dict(), rows)).words)
 
 
 def test_every_scored_number_is_drawn_once(reading: ModuleType) -> None:

@@ -67,7 +67,8 @@ def _cloud(metric: str, chip: str, style: Style, rows: Sequence[Record]) -> dict
     )
     words = {"customdata": [_conditions(row) for row in rows], "hovertemplate": "<br>".join(lines) + "<extra></extra>"}
     points = {"x": [_short(row, "measured") for row in rows], "y": [_short(row, "predicted") for row in rows]}
-    marker = {"symbol": style.symbol, "size": 6, "color": style.colour, "opacity": 0.6 if len(rows) > 100 else 0.85}
+    size, opacity = (6, 0.6) if len(rows) > 100 else (8, 0.85)
+    marker = {"symbol": style.symbol, "size": size, "color": style.colour, "opacity": opacity}
     return {"type": "scatter", "mode": "markers", "name": html.escape(chip), "meta": chip, **points, **words, "marker": marker}
 
 

@@ -43,7 +43,7 @@ def verdict(points: Sequence[Record]) -> str:
 def _beside(one: Misses, first: bool) -> str:
     sheet, near = formats.percent(one.datasheet), formats.percent(one.nearest)
     others = f"data sheet {sheet}, nearest published point {near}" if first else f"{sheet}, {near}"
-    return f"{formats.percent(one.error)} ({others})"
+    return f"{formats.percent(one.error)} ({others})".replace(" %", "\u00a0%")
 
 
 def _title(metric: str) -> str:
