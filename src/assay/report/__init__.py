@@ -1,1 +1,1 @@
-"""What people read: `page.write` makes one HTML file, `table` prints to the terminal; both know only the dicts of the JSON promise."""
+"""What people read: `page` and `accuracy` write HTML files, `table` and `errors` print; all know only the dicts of the JSON promise."""

@@ -1,24 +1,19 @@
 """The charts of a comparison, each a Plotly figure as a plain dict.
 
-Chips stand in the order of `standings` on every chart. Colours of text and paper are left to the browser, which knows the theme.
+Chips stand in the order of `standings` on every chart.
 """
 
 import html
-from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from math import ceil, floor, log10
+from math import log10
 from typing import Any
 
-from assay.report import formats, wording
+from assay.report import axes, formats, wording
+from assay.report.axes import Figure, Form
 from assay.report.fields import RESOURCES, Record, band, interactivity, number, quantile, targets, text, tokens_per_dollar
 from assay.report.standings import Standing
 from assay.report.styles import NEUTRAL, RESOURCE_COLOURS, TARGET, Style
-
-Figure = dict[str, Any]
-Form = Callable[[float | None], str]
-_WIDE = 12.0  # an axis whose largest value is so many times its smallest is logarithmic
 
 
 @dataclass(frozen=True)
@@ -47,11 +42,11 @@ def frontier(view: View) -> Figure:
                 traces.append(_cloud(standing, view.styles[standing.name], feasible, mine))
     xs, ys = [point[0] for *_, point in known], [point[1] for *_, point in known]
     # As tall as the chart of worths, which stands beside it.
-    layout = _layout(height=min(max(_pairs_height(len(view.drawn)), 400), 680))
+    layout = axes.layout(height=min(max(_pairs_height(len(view.drawn)), 400), 680))
     layout["xaxis"]["title"]["text"], layout["yaxis"]["title"]["text"] = "tokens per second per user", "output tokens per dollar"
-    layout["xaxis"] |= {"tickformat": "~s", **_scale(xs, 0.12, formats.scaled)}
-    layout["yaxis"] |= {"tickformat": "~s", **_scale(ys, 0.12, formats.scaled)}
-    return _figure(traces, layout)
+    layout["xaxis"] |= {"tickformat": "~s", **axes.scale(xs, 0.12, formats.scaled)}
+    layout["yaxis"] |= {"tickformat": "~s", **axes.scale(ys, 0.12, formats.scaled)}
+    return axes.figure(traces, layout)
 
 
 def _point(run: Record) -> tuple[float, float, bool] | None:
@@ -94,7 +89,7 @@ def worth(view: View) -> Figure:
     """What each chip is worth per hour beside what it is offered for."""
     shown = [standing for standing in view.drawn if standing.worth is not None or standing.offer is not None]
     known = [value for standing in shown for value in (standing.worth, standing.offer) if value is not None]
-    axis = _scale(known, 0.5, _tick_dollars, zero=True)
+    axis = axes.scale(known, 0.5, _tick_dollars, zero=True)
     # What is missing is a bar of no length, so that its label says so in its place.
     start = 10 ** axis["range"][0] if "type" in axis else 0.0
     colours, hover = [view.styles[standing.name].colour for standing in shown], [_worth_hover(standing) for standing in shown]
@@ -103,7 +98,7 @@ def worth(view: View) -> Figure:
         _bars("offer", [_else(s.offer, start) for s in shown], [NEUTRAL] * len(shown), [_offer_label(s) for s in shown], hover),
     ]
     traces[1]["marker"] |= {"opacity": 0.55}
-    layout = _layout(height=_pairs_height(len(shown)), barmode="group", bargap=0.32, bargroupgap=0.08)
+    layout = axes.layout(height=_pairs_height(len(shown)), barmode="group", bargap=0.32, bargroupgap=0.08)
     layout["xaxis"] |= {"tickprefix": "$", "tickformat": "~r", **axis}
     return _by_chip(traces, layout, shown)
 
@@ -135,8 +130,12 @@ def latency(view: View, metric: str) -> Figure:
     values = [number(standing.best, metric, key) or 0.0 for standing in shown for key in ("p50", tail)]
     target = targets(view.comparison.get("slo")).get(metric)
     traces = [trace for row, standing in enumerate(shown) for trace in _range(standing, view.styles[standing.name], (metric, tail), row)]
-    layout = _layout(height=_rows_height(len(shown), 34), showlegend=False)
-    layout["xaxis"] |= {"tickformat": "~s", "ticksuffix": "s", **_scale([*values, *([target] if target else [])], 0.15, formats.seconds)}
+    layout = axes.layout(height=_rows_height(len(shown), 34), showlegend=False)
+    layout["xaxis"] |= {
+        "tickformat": "~s",
+        "ticksuffix": "s",
+        **axes.scale([*values, *([target] if target else [])], 0.15, formats.seconds),
+    }
     if target is not None:
         layout["shapes"] = [_vertical(target)]
     return _by_chip(traces, layout, shown)
@@ -176,7 +175,7 @@ def bottleneck(view: View) -> Figure:
         hover = [f"<b>{html.escape(s.title)}</b><br>{name} {formats.percent(share)}" for s, share in zip(shown, shares, strict=True)]
         trace = _bars(name, shares, [RESOURCE_COLOURS[name]] * len(shown), labels, hover)
         traces.append(trace | {"textposition": "inside", "insidetextanchor": "middle", "textangle": 0, "insidetextfont": {"color": "#fff"}})
-    layout = _layout(height=_rows_height(len(shown), 34), barmode="stack", bargap=0.3, uniformtext={"minsize": 10, "mode": "hide"})
+    layout = axes.layout(height=_rows_height(len(shown), 34), barmode="stack", bargap=0.3, uniformtext={"minsize": 10, "mode": "hide"})
     layout["xaxis"] |= {"tickformat": ".0%", "range": [0, 1]}
     return _by_chip(traces, layout, shown)
 
@@ -198,9 +197,9 @@ def _simple(view: View, shown: list[Standing], field: str, form: Form, axis: dic
     labels = [form(value) for value in values]
     trace = _bars(field, values, [view.styles[s.name].colour for s in shown], labels, [_hover(s, s.best or {}) for s in shown])
     trace["marker"]["opacity"] = [1.0 if standing.feasible else 0.4 for standing in shown]
-    layout = _layout(height=_rows_height(len(shown), 34), bargap=0.4)
+    layout = axes.layout(height=_rows_height(len(shown), 34), bargap=0.4)
     ticks = _tick_dollars if form is formats.dollars else form
-    layout["xaxis"] |= axis | _scale([value for value in values if value is not None], 0.3, ticks, zero=True)
+    layout["xaxis"] |= axis | axes.scale([value for value in values if value is not None], 0.3, ticks, zero=True)
     return _by_chip([trace], layout, shown)
 
 
@@ -238,36 +237,12 @@ def _by_chip(traces: list[dict[str, Any]], layout: dict[str, Any], shown: list[S
     names = [_tick(standing) for standing in shown]
     axis = {"tickvals": list(range(len(shown))), "ticktext": names, "range": [len(shown) - 0.5, -0.5]}
     layout["yaxis"] |= axis | {"showgrid": False, "ticklabelstandoff": 6}
-    return _figure(traces, layout)
+    return axes.figure(traces, layout)
 
 
 def _tick(standing: Standing) -> str:
     name = html.escape(standing.title if len(standing.title) <= 18 else standing.title[:17] + "…")
     return name if standing.feasible else f'<span style="color:{NEUTRAL}">{name}</span>'
-
-
-def _scale(values: Sequence[float], room: float, form: Form, zero: bool = False) -> dict[str, Any]:
-    """Range of an axis: logarithmic where values lie far apart; `room` is the share left free at its end, for labels.
-
-    `zero` leaves the shortest bar of a logarithmic axis some length.
-    """
-    known = [value for value in values if value > 0]
-    if not known:
-        return {"range": [0, 1]}
-    low, high = min(known), max(known)
-    if high / low < _WIDE:
-        return {"range": [0, high * (1 + room)]}
-    ends = (log10(low) - (0.45 if zero else 0.1), log10(high))
-    ends = (ends[0], ends[1] + room * (ends[1] - ends[0]))
-    ticks = _log_ticks(*ends)
-    return {"type": "log", "range": list(ends), "tickvals": ticks, "ticktext": [form(tick) for tick in ticks]}
-
-
-def _log_ticks(low: float, high: float) -> list[float]:
-    """Round values between two powers of ten: 1, 2, 5 on a short axis, 1, 3 on a longer one, else powers alone."""
-    steps = (1, 2, 5) if high - low < 1.3 else (1, 3) if high - low < 2.8 else (1,)
-    every = [step * 10.0**power for power in range(floor(low), ceil(high) + 1) for step in steps]
-    return [float(f"{value:.3g}") for value in every if low <= log10(value) <= high]
 
 
 def _vertical(value: float) -> dict[str, Any]:
@@ -285,17 +260,3 @@ def _rows_height(rows: int, each: int) -> int:
 
 def _pairs_height(rows: int) -> int:
     return _rows_height(rows, 48 if rows <= 10 else 38)
-
-
-def _layout(**more: Any) -> dict[str, Any]:
-    title = {"standoff": 8, "font": {"size": 12.5}}
-    axis = {"automargin": True, "zeroline": False, "fixedrange": True, "gridcolor": "rgba(138,148,163,0.22)", "title": title}
-    clear = {"paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "dragmode": False, "showlegend": False}
-    frame = {"margin": {"l": 8, "r": 14, "t": 8, "b": 8}, "hovermode": "closest", "hoverlabel": {"align": "left"}}
-    return {"xaxis": deepcopy(axis), "yaxis": deepcopy(axis), **clear, **frame, **more}
-
-
-def _figure(traces: list[dict[str, Any]], layout: dict[str, Any]) -> Figure:
-    # Loaded when the first figure is made: it takes longer than all other commands' start.
-    figure: Figure = import_module("plotly.graph_objects").Figure(data=traces, layout={"template": {}, **layout}).to_plotly_json()
-    return figure

@@ -47,8 +47,8 @@ def count(value: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share as 62 %."""
-    return MISSING if share is None else f"{share * 100:.0f} %"
+    """A share as 62 %, an error as 1,310 %."""
+    return MISSING if share is None else f"{share * 100:,.0f} %"
 
 
 def span(value: float | None, factors: tuple[float, float] | None) -> str:
