@@ -14,7 +14,7 @@ from assay.workloads.arrivals import ARRIVALS, INPUTS, OUTPUTS, Process, stream,
 from assay.workloads.columns import Columns
 from assay.workloads.descriptions import read_description
 from assay.workloads.lengths import SHARED_BLOCK, shared_ids, uniform
-from assay.workloads.readers import EXTENSIONS, read
+from assay.workloads.readers import EXTENSIONS, Progress, read
 
 
 class Load(TypedDict, total=False):
@@ -50,29 +50,31 @@ class Workload(Columns):
         reference: str | Path,
         *,
         requests: int | None = None,
-        rate: float | None = None,
-        concurrency: int | None = None,
-        ramp: float | None = None,
-        seed: int = 0,
+        progress: Progress | None = None,
+        **load: Unpack[Load],
     ) -> Self:
         """Read a trace, or draw from a description: a catalogue name or a file.
 
-        `requests`: the first rows of a trace (all when left out), or how many to draw. `rate`: mean requests/s to rescale arrivals to;
-        a profile is drawn at that mean instead, its period as it is. `concurrency`: a closed loop instead, whose users start over `ramp`
-        seconds. `seed` draws; traces do not use it. Raises InputError on anything wrong.
+        `requests`: the first rows of a trace (all when left out), or how many to draw. `progress` is told how much of a trace is read,
+        of how much. `load`: see Load; a `rate` rescales arrivals, but a profile is drawn at that mean instead, its period as it is, and
+        where no arrivals are known they are drawn as Poisson. `seed` draws. Raises InputError on anything wrong.
         """
         path = _path(str(reference))
         if requests is not None:
             _at_least_one("requests", requests)
+        rate, concurrency, seed = load.get("rate"), load.get("concurrency"), load.get("seed", 0)
         if path.suffix == ".toml":
             description = read_description(path)
             if rate is not None and concurrency is None and description.arrival.kind == "profile":
                 description, rate = description.at_rate(rate), None
             columns, source = description.draw(requests, seed), description.source
         else:
-            columns, source = read(path), str(path)
+            columns, source = read(path, progress), str(path)
         workload = cls(name=path.stem, source=source, seed=seed, **{each.name: getattr(columns, each.name) for each in fields(columns)})
-        return workload.first(requests or workload.requests).under(rate, concurrency, ramp)
+        workload = workload.first(requests or workload.requests)
+        if rate is not None and concurrency is None and workload.at_once:
+            return workload.poisson(rate).under(None, None, load.get("ramp"))
+        return workload.under(rate, concurrency, load.get("ramp"))
 
     @classmethod
     def draw(
@@ -154,6 +156,14 @@ class Workload(Columns):
         arrivals, think times are not.
         """
         return replace(self, arrival=self.arrival * stretch(self.requests, self.last_start, rate), concurrency=0, ramp=0.0)
+
+    def poisson(self, rate: float) -> Self:
+        """The same requests in an open loop, whose sessions come as a Poisson process with a mean of `rate` requests/s; `seed` draws."""
+        starts = Process("poisson", rate * float(self.opens.mean())).draw(int(self.opens.sum()), stream(self.seed, ARRIVALS))
+        opening = self.openings()
+        arrival = starts[(np.cumsum(self.opens) - 1)[opening]] + self.arrival - self.arrival[opening]
+        note = f"no arrivals are known: {'sessions' if self.session.size else 'requests'} come as a Poisson process"
+        return replace(self, arrival=arrival, concurrency=0, ramp=0.0, assumptions=(*self.assumptions, note))
 
     def closed(self, concurrency: int, ramp: float = 0.0) -> Self:
         """The same requests, in order, sent by `concurrency` users in a closed loop, who start one by one over `ramp` seconds."""
