@@ -5,18 +5,18 @@ Chips stand in the order of `standings` on every chart. Colours of text and pape
 
 import html
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
-from importlib import import_module
 from math import ceil, floor, log10
 from typing import Any
 
 from assay.report import formats, wording
 from assay.report.fields import RESOURCES, Record, band, interactivity, number, quantile, targets, text, tokens_per_dollar
+from assay.report.figures import Figure
+from assay.report.figures import figure as _figure
+from assay.report.figures import layout as _layout
 from assay.report.standings import Standing
 from assay.report.styles import NEUTRAL, RESOURCE_COLOURS, TARGET, Style
 
-Figure = dict[str, Any]
 Form = Callable[[float | None], str]
 _WIDE = 12.0  # an axis whose largest value is so many times its smallest is logarithmic
 
@@ -285,17 +285,3 @@ def _rows_height(rows: int, each: int) -> int:
 
 def _pairs_height(rows: int) -> int:
     return _rows_height(rows, 48 if rows <= 10 else 38)
-
-
-def _layout(**more: Any) -> dict[str, Any]:
-    title = {"standoff": 8, "font": {"size": 12.5}}
-    axis = {"automargin": True, "zeroline": False, "fixedrange": True, "gridcolor": "rgba(138,148,163,0.22)", "title": title}
-    clear = {"paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)", "dragmode": False, "showlegend": False}
-    frame = {"margin": {"l": 8, "r": 14, "t": 8, "b": 8}, "hovermode": "closest", "hoverlabel": {"align": "left"}}
-    return {"xaxis": deepcopy(axis), "yaxis": deepcopy(axis), **clear, **frame, **more}
-
-
-def _figure(traces: list[dict[str, Any]], layout: dict[str, Any]) -> Figure:
-    # Loaded when the first figure is made: it takes longer than all other commands' start.
-    figure: Figure = import_module("plotly.graph_objects").Figure(data=traces, layout={"template": {}, **layout}).to_plotly_json()
-    return figure

@@ -1,23 +1,18 @@
 """One HTML file that opens offline: the verdict, the charts, the tables, the assumptions."""
 
-import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from html import escape
-from importlib import import_module
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from assay._base.errors import InputError
-from assay.report import charts, formats, sections, wording
-from assay.report.charts import Figure, View
+from assay.report import charts, formats, sections, shell, wording
+from assay.report.charts import View
 from assay.report.fields import METRICS, rows, targets, text
 from assay.report.standings import standings
 from assay.report.styles import Style, styles
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write(comparisons: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -46,11 +41,8 @@ def render(comparisons: Sequence[Mapping[str, Any]]) -> str:
     drawn_as = styles(list(dict.fromkeys(name for one in comparisons for name in _names(one))))
     models = [text(comparison, "model") or "model" for comparison in comparisons]
     links = [f'<a href="#model-{i}">{escape(model)}</a>' for i, model in enumerate(models)]
-    return _template("page.html").substitute(
-        title=escape(f"{', '.join(models)}: which chips? · Assay"),
-        css=_read("page.css"),
-        js=_read("page.js"),
-        plotly=import_module("plotly.offline").get_plotlyjs(),
+    return shell.page(
+        title=f"{', '.join(models)}: which chips? · Assay",
         navigation=f"<nav>{''.join(links)}</nav>" if len(links) > 1 else "",
         body="\n".join(_article(comparison, i, drawn_as) for i, comparison in enumerate(comparisons)),
     )
@@ -62,7 +54,7 @@ def _names(comparison: Mapping[str, Any]) -> list[str]:
 
 def _article(comparison: Mapping[str, Any], index: int, drawn_as: Mapping[str, Style]) -> str:
     view = View(comparison, standings(comparison), drawn_as)
-    return _template("comparison.html").substitute(
+    return shell.template("comparison.html").substitute(
         _plots(view),
         anchor=f"model-{index}",
         model=escape(text(comparison, "model")),
@@ -85,28 +77,11 @@ def _article(comparison: Mapping[str, Any], index: int, drawn_as: Mapping[str, S
 
 
 def _plots(view: View) -> dict[str, str]:
-    made = {name: _plot(getattr(charts, name)(view), name) for name in ("frontier", "worth", "bottleneck", "cost", "energy")}
+    made = {name: shell.plot(getattr(charts, name)(view), name) for name in ("frontier", "worth", "bottleneck", "cost", "energy")}
     return made | {"latency": "".join(_latency(view, metric) for metric in METRICS)}
 
 
 def _latency(view: View, metric: str) -> str:
     target = targets(view.comparison.get("slo")).get(metric)
     said = f"target {formats.seconds(target)}" if target is not None else "no target"
-    return f"<div><h3>{wording.TITLES[metric]} <small>{said}</small></h3>{_plot(charts.latency(view, metric), 'latency')}</div>"
-
-
-def _plot(figure: Figure, kind: str) -> str:
-    if not any(trace.get("x") for trace in figure["data"]):
-        return '<p class="none">No figures to draw.</p>'
-    # "<" is written as an escape so that no text in the data can end the script element.
-    data = json.dumps(figure, allow_nan=False, ensure_ascii=False).replace("<", "\\u003c")
-    height = figure["layout"]["height"]
-    return f'<div class="plot {kind}" style="height:{height}px"></div><script type="application/json">{data}</script>'
-
-
-def _template(name: str) -> Template:
-    return Template(_read(name))
-
-
-def _read(name: str) -> str:
-    return (_TEMPLATES / name).read_text(encoding="utf-8")
+    return f"<div><h3>{wording.TITLES[metric]} <small>{said}</small></h3>{shell.plot(charts.latency(view, metric), 'latency')}</div>"

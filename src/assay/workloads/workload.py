@@ -9,10 +9,10 @@ import numpy as np
 
 from assay._base.catalogue import find
 from assay._base.errors import InputError
-from assay.workloads.arrays import Ints
 from assay.workloads.arrivals import ARRIVALS, INPUTS, OUTPUTS, Process, stream, stretch
 from assay.workloads.columns import Columns
 from assay.workloads.descriptions import read_description
+from assay.workloads.distance import statistics
 from assay.workloads.lengths import SHARED_BLOCK, shared_ids, uniform
 from assay.workloads.readers import EXTENSIONS, Progress, read
 
@@ -233,12 +233,6 @@ class Workload(Columns):
         if self.concurrency:
             return f"{self.concurrency} users in a closed loop" + f" who start over {self.ramp:g} s" * bool(self.ramp)
         return "all at once" if self.rate is None else f"{self.rate:.4g}/s"
-
-
-def statistics(values: Ints) -> dict[str, float]:
-    """Mean and percentiles."""
-    p50, p90, p99 = np.percentile(values, (50, 90, 99)).tolist()
-    return {"mean": float(values.mean()), "p50": p50, "p90": p90, "p99": p99}
 
 
 def _path(reference: str) -> Path:
