@@ -26,7 +26,7 @@ from assay.search.price import Market
 from assay.search.runs import Evidence, Run
 from assay.simulate.run import Progress
 from assay.slo import Slo
-from assay.workloads import Workload
+from assay.workloads import TRACES, Workload, describe, drawn, picture
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,22 @@ def entry(noun: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """A catalogue entry as JSON, and the same with the unit of every value, to be shown."""
     plain: dict[str, Any] = _LOADERS[noun](name).to_dict()
     return plain, annotated(plain, _SCHEMAS[noun])
+
+
+def is_trace(name: str) -> bool:
+    """Whether a workload that the user names is a trace file, not a description."""
+    return Path(name).suffix in TRACES
+
+
+def trace(file: str, progress: Progress | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A trace and what draws alike, as JSON, and its figures with units, to be shown.
+
+    Beside what `entry` gives: the `distance` of a draw, the `description` and the `picture` of both.
+    """
+    workload = Workload.load(file, progress=progress)
+    description = describe(workload, workload.name)
+    figures = {**workload.to_dict(), "distance": description["distance"]}
+    return {**figures, "description": description, "picture": picture(workload, drawn(description))}, annotated(figures, "workload_entry")
 
 
 def listing(noun: str, name: str | None = None) -> list[dict[str, Any]]:

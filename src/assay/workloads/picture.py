@@ -43,7 +43,9 @@ def _sizes(turns: Turns, columns: Columns) -> Ints:
 
 def _joint(trace: Columns, drawn: Columns) -> dict[str, Any]:
     edges = [_spaced(getattr(trace, name), getattr(drawn, name), CELLS + 1) for name in ("input", "output")]
-    shares = [np.histogram2d(np.maximum(each.input, 1), np.maximum(each.output, 1), bins=edges)[0] / each.requests for each in (trace, drawn)]
+    shares = [
+        np.histogram2d(np.maximum(each.input, 1), np.maximum(each.output, 1), bins=edges)[0] / each.requests for each in (trace, drawn)
+    ]
     rounded = [np.round(each, 6).tolist() for each in shares]
     return {"input": edges[0].tolist(), "output": edges[1].tolist(), "trace": rounded[0], "drawn": rounded[1]}
 

@@ -20,8 +20,10 @@ from assay.workloads.readers import (
 from assay.workloads.readers.records import Progress, Record, records
 from assay.workloads.readers.rows import Rows
 
-EXTENSIONS = (".toml", ".csv", ".jsonl", ".json", ".parquet")
-"""Files that hold a workload; .toml ones are descriptions, the others traces."""
+TRACES = (".csv", ".jsonl", ".json", ".parquet")
+"""Files that hold a trace."""
+EXTENSIONS = (".toml", *TRACES)
+"""Files that hold a workload; .toml ones are descriptions."""
 
 TABLES: tuple[tuple[tuple[str, ...], Callable[[Iterator[Rows]], Columns]], ...] = (
     (table.COLUMNS, table.read),
@@ -42,7 +44,7 @@ OBJECTS: tuple[tuple[tuple[str, ...], Callable[[Iterator[Record]], Columns]], ..
 )
 """The same for JSON objects that hold more than a plain row."""
 
-__all__ = ["EXTENSIONS", "OBJECTS", "TABLES", "Progress", "read"]
+__all__ = ["EXTENSIONS", "OBJECTS", "TABLES", "TRACES", "Progress", "read"]
 
 
 def read(path: Path, progress: Progress | None = None) -> Columns:
@@ -50,7 +52,7 @@ def read(path: Path, progress: Progress | None = None) -> Columns:
 
     Raises InputError naming file, column, row and remedy.
     """
-    if path.suffix not in EXTENSIONS[1:]:
+    if path.suffix not in TRACES:
         raise InputError(path, "", f"unknown kind of file {path.suffix or '(no extension)'}", f"Give one of {', '.join(EXTENSIONS)}")
     if path.suffix in (".json", ".jsonl"):
         objects = records(path, progress)
