@@ -1,6 +1,7 @@
 """The charts of a trace beside a draw of its description, each a Plotly figure as a plain dict."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from itertools import pairwise
 from typing import Any
 
@@ -29,8 +30,10 @@ def lengths(picture: Record, of: str) -> Figure:
     shades = {"zmin": 0, "zmax": most**0.5, "colorscale": _SHADES, "showscale": False, "xgap": 1, "ygap": 1}
     trace = {"type": "heatmap", **grid, **shades, "text": hover, "hovertemplate": "%{text}<extra></extra>"}
     made = layout(height=330)
-    made["xaxis"] |= _bin_axis(joint["input"]) | {"title": {"text": "prompt tokens", "standoff": 8}}
-    made["yaxis"] |= _bin_axis(joint["output"]) | {"title": {"text": "output tokens", "standoff": 8}}
+    made["xaxis"] |= _bin_axis(joint["input"])
+    made["yaxis"] |= _bin_axis(joint["output"])
+    made["xaxis"]["title"]["text"], made["yaxis"]["title"]["text"] = "prompt tokens", "output tokens"
+    made["margin"]["r"] = 30  # room for the last tick
     return figure([trace], made)
 
 
@@ -53,8 +56,10 @@ def cumulative(picture: Record, name: str, axis: str, *, scale: str = "log") -> 
     shown = picture[name]
     traces = [_line(shown["at"], shown[key], label, colour, dash) for key, label, colour, dash in _LINES]
     made = layout(height=280)
-    form = {"tickformat": ".0%"} if scale == "linear" else {"tickformat": "~s", "dtick": 1} if scale == "log" else {}
-    made["xaxis"] |= {"type": scale, "title": {"text": axis, "standoff": 8}, **form}
+    made["xaxis"] |= (
+        {"tickformat": ".0%"} if scale == "linear" else {"type": "log", "tickformat": "~g" if axis == "seconds" else "~s", "dtick": 1}
+    )
+    made["xaxis"]["title"]["text"] = axis
     made["yaxis"] |= {"tickformat": ".0%", "range": [0, 1.02]}
     return figure(traces, made)
 
@@ -75,7 +80,9 @@ def arrivals(picture: Record) -> Figure:
         area = {"fill": "tozeroy", "fillcolor": colour + "33", "hovertemplate": f"{label}: %{{y:.3~g}}/s<extra></extra>"}
         traces.append(base | area | {"yaxis": "y" if not place else "y2"})
     made = layout(height=300)
-    made["yaxis2"] = {**made["yaxis"], "domain": [0, 0.46], "range": [0, most], "title": {"text": "draw", "standoff": 8}}
-    made["yaxis"] |= {"domain": [0.54, 1], "range": [0, most], "title": {"text": "trace", "standoff": 8}}
-    made["xaxis"] |= {"title": {"text": "minutes", "standoff": 8}, "anchor": "y2"}
+    made["yaxis2"] = deepcopy(made["yaxis"])
+    for name, label, domain in (("yaxis", "trace", [0.54, 1]), ("yaxis2", "draw", [0, 0.46])):
+        made[name] |= {"domain": domain, "range": [0, most]}
+        made[name]["title"]["text"] = label
+    made["xaxis"]["title"]["text"], made["xaxis"]["anchor"] = "minutes", "y2"
     return figure(traces, made)

@@ -8,13 +8,14 @@ from typing import Any
 from assay.report import entries, files, formats, shell, trace_charts
 from assay.report.fields import number, text
 
-KEY = f'<i style="background:{trace_charts.TRACE}"></i>trace <i style="background:{trace_charts.DRAWN}"></i>draw'
+_STYLES = (("trace", trace_charts.TRACE), ("draw", trace_charts.DRAWN))
+KEY = "".join(("<span>", *(f'<i style="background:{colour}"></i>{name} ' for name, colour in _STYLES), "</span>"))
 _MEASURES = ("ks", "wasserstein", "mean", "p50", "p90", "p99")
 _HEADS = ("KS", "Wasserstein", "mean", "p50", "p90", "p99")
 _OTHERS = {
     "gaps_ks": "Times between arrivals, each over its mean, KS",
-    "prefix_share": "Prompt tokens that an unbounded cache would spare, drawn less real",
-    "prefix_ks": "The same by request, KS",
+    "prefix_share": "Share of prompt tokens that an unbounded cache would spare, drawn less real",
+    "prefix_ks": "The same share of each request, KS",
     "turns_ks": "Turns of a session, KS",
     "think_ks": "Think times, KS",
     "correlation": "Correlation of prompt and output length, drawn less real",
@@ -56,9 +57,8 @@ def _facts(found: Mapping[str, Any]) -> list[str]:
     if number(found, "sessions"):
         said.append(f"{formats.count(number(found, 'sessions'))} sessions")
     said.append("no arrivals" if rate is None else f"{formats.digits(rate)} requests/s")
-    said += [
-        f"{formats.digits(number(found, name, 'mean'), 4)} tokens {way} in the mean" for name, way in (("input", "in"), ("output", "out"))
-    ]
+    prompt, answer = (formats.digits(number(found, name, "mean"), 4) for name in ("input", "output"))
+    said.append(f"prompts of {prompt} and answers of {answer} tokens in the mean")
     if number(found, "prefix_share"):
         said.append(f"{formats.percent(number(found, 'prefix_share'))} of prompt tokens seen before")
     return said
@@ -71,19 +71,19 @@ def _more(picture: Mapping[str, Any]) -> list[str]:
         lead = f"requests per second in windows of {formats.seconds(picture['arrivals']['seconds'])}"
         cards.append(_card("Arrivals", lead, shell.plot(trace_charts.arrivals(picture), "arrivals")))
     if picture["prefixes"]:
-        lead = f"share of requests that begin with at most so much of an earlier prompt · {KEY}"
+        lead = "share of requests that begin with at most so much of an earlier prompt"
         drawn = trace_charts.cumulative(picture, "prefixes", "share of the prompt", scale="linear")
         cards.append(_card("Prefix sharing", lead, shell.plot(drawn, "prefixes")))
     if picture["turns"]:
         turns = trace_charts.cumulative(picture, "turns", "turns")
-        cards.append(_card("Turns of a session", f"share of sessions up to so many · {KEY}", shell.plot(turns, "turns")))
+        cards.append(_card("Turns of a session", "share of sessions up to so many", shell.plot(turns, "turns")))
         think = trace_charts.cumulative(picture, "think", "seconds")
-        cards.append(_card("Think times", f"share of later turns that come within so long · {KEY}", shell.plot(think, "think")))
+        cards.append(_card("Think times", "share of later turns that come within so long", shell.plot(think, "think")))
     return cards
 
 
 def _card(title: str, lead: str, plot: str) -> str:
-    return f'<section class="card"><h2>{title}</h2><p class="unit legend"><span>{lead}</span></p>{plot}</section>'
+    return f'<section class="card"><h2>{title}</h2><p class="unit legend"><span>{lead}</span>{KEY}</p>{plot}</section>'
 
 
 def _lengths(distance: Mapping[str, float]) -> str:
@@ -102,7 +102,7 @@ def _others(distance: Mapping[str, float]) -> str:
         for key, title in (windows | _OTHERS).items()
         if key in distance
     ]
-    return f'<div class="scroll"><table><tbody>{"".join(lines)}</tbody></table></div>'
+    return f'<div class="scroll"><table class="plain"><tbody>{"".join(lines)}</tbody></table></div>'
 
 
 def _shown(value: float | None, measure: str) -> str:
@@ -113,7 +113,7 @@ def _shown(value: float | None, measure: str) -> str:
         return f"{value:.3f}"
     if measure == "wasserstein":
         return f"{value:.1%}"
-    return f"{value:+.3f}" if measure == "correlation" else f"{value:+.1%}"
+    return (f"{value:+.3f}" if measure in ("correlation", "prefix_share") else f"{value:+.1%}").replace("-", "−")
 
 
 def _listed(lines: list[str]) -> str:
