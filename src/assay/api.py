@@ -9,7 +9,7 @@ from assay import offers
 from assay._base.catalogue import find as find_file
 from assay._base.catalogue import names
 from assay._base.errors import InputError
-from assay._base.schema import annotated
+from assay._base.schema import annotated, read
 from assay.chips import Chip
 from assay.cost.explain import Explained, Load, explain
 from assay.deployments import Asked, Deployment, resolve
@@ -154,6 +154,9 @@ _SCHEMAS = {"chips": "chip", "models": "model_entry", "engines": "engine", "work
 def entry(noun: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """A catalogue entry as JSON, and the same with the unit of every value, to be shown."""
     plain: dict[str, Any] = _LOADERS[noun](name).to_dict()
+    if noun == "workloads":
+        document = read(find_file(noun, name), "workload")
+        plain |= {key: document[key] for key in ("notes", "distance") if key in document}
     return plain, annotated(plain, _SCHEMAS[noun])
 
 

@@ -125,12 +125,14 @@ def _replicas(text: str) -> tuple[int, int]:
 
 def drawn(flags: Mapping[str, Any]) -> "Workload":
     """The workload that the flags describe."""
+    from assay.cli import progress
     from assay.workloads import Workload
 
     load = {"rate": flags["rate"], "concurrency": flags["concurrency"], "ramp": flags["ramp"], "seed": flags["seed"]}
     if flags["workload"]:
         refuse_beside("--workload", LENGTHS, "They draw lengths; the workload has its own")
-        return Workload.load(flags["workload"], requests=flags["requests"], **load)
+        with progress.bar("reading", counted=False) as told:
+            return Workload.load(flags["workload"], requests=flags["requests"], progress=told, **load)
     if flags["isl"] is None or flags["osl"] is None:
         raise InputError("--workload", "", "is missing", "Give a workload (see `assay workloads`), or --isl and --osl")
     count = flags["requests"]

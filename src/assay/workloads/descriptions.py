@@ -99,13 +99,12 @@ def write_description(description: Mapping[str, Any], path: Path) -> None:
         raise InputError(path, "", error.strerror or str(error), "Name a file that can be written") from None
 
 
-def _toml(description: Mapping[str, Any]) -> str:
+def _toml(table: Mapping[str, Any], name: str = "") -> str:
     """Plain fields first, then one table after another."""
-    tables = {key: value for key, value in description.items() if isinstance(value, Mapping)}
-    lines = [f"{key} = {_literal(value)}" for key, value in description.items() if key not in tables]
-    for name, table in tables.items():
-        lines += ["", f"[{name}]", *(f"{key} = {_literal(value)}" for key, value in table.items())]
-    return "\n".join(lines) + "\n"
+    tables = {key: value for key, value in table.items() if isinstance(value, Mapping)}
+    plain = [f"{key} = {_literal(value)}\n" for key, value in table.items() if key not in tables]
+    head = f"\n[{name}]\n" if name and plain else ""
+    return head + "".join(plain) + "".join(_toml(value, f"{name}.{key}" if name else key) for key, value in tables.items())
 
 
 def _literal(value: Any) -> str:

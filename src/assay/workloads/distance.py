@@ -57,9 +57,9 @@ def statistics(values: Ints) -> dict[str, float]:
 
 def kolmogorov_smirnov(ours: Ints | Floats, theirs: Ints | Floats) -> float:
     """Largest difference of two cumulative distributions."""
-    from scipy.stats import ks_2samp
-
-    return float(ks_2samp(ours, theirs, method="asymp").statistic)
+    at = np.union1d(ours, theirs)
+    shares = [np.searchsorted(np.sort(values), at, side="right") / values.size for values in (ours, theirs)]
+    return float(np.abs(shares[0] - shares[1]).max())
 
 
 def _correlation(columns: Columns) -> float:

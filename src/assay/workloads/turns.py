@@ -57,13 +57,14 @@ def turns_of(columns: Columns) -> Turns:
 
 
 def _common(columns: Columns) -> int:
-    """Leading blocks that are the same in more than half of all prompts."""
+    """Leading blocks that are the same in more than half of all prompts; of given sessions, of their first ones."""
     counts, begins = np.diff(columns.prefix_offsets), columns.prefix_offsets[:-1]
+    least = max(2, int(columns.opens.sum()) // 2 + 1)
     shared = 0
-    rows = np.flatnonzero(counts > shared)
-    while rows.size * 2 > columns.requests:
+    rows = np.flatnonzero(columns.opens & (counts > shared))
+    while rows.size >= least:
         ids, times = np.unique(columns.prefix[begins[rows] + shared], return_counts=True)
-        if times.max() * 2 <= columns.requests:
+        if times.max() < least:
             break
         rows = rows[columns.prefix[begins[rows] + shared] == ids[np.argmax(times)]]
         shared += 1

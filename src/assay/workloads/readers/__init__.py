@@ -17,7 +17,7 @@ from assay.workloads.readers import (
     timestamps,
     token_log,
 )
-from assay.workloads.readers.records import Progress, Record, records
+from assay.workloads.readers.records import Progress, Record, objects
 from assay.workloads.readers.rows import Rows
 
 TRACES = (".csv", ".jsonl", ".json", ".parquet")
@@ -55,15 +55,15 @@ def read(path: Path, progress: Progress | None = None) -> Columns:
     if path.suffix not in TRACES:
         raise InputError(path, "", f"unknown kind of file {path.suffix or '(no extension)'}", f"Give one of {', '.join(EXTENSIONS)}")
     if path.suffix in (".json", ".jsonl"):
-        objects = records(path, progress)
-        first = next(objects, None)
+        rows = objects(path, progress)
+        first = next(rows, None)
         if first is None:
             raise InputError(path, "", "holds no requests", "Give at least one")
         for needed, of_objects in OBJECTS:
             if set(needed) <= set(first.values):
-                return of_objects(chain((first,), objects))
+                return of_objects(chain((first,), rows))
         if path.suffix == ".json":
-            return _table(pieces.of_records(chain((first,), objects)), path)
+            return _table(pieces.of_records(chain((first,), rows)), path)
     return _table(pieces.table(path, progress), path)
 
 

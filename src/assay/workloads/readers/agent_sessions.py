@@ -86,7 +86,10 @@ def _of_record(record: Record) -> Columns:
         arrival=times.floats(), input=prompts.ints(), output=outputs.ints(), session=session, think=thinks.floats(), assumptions=(CLOCK,)
     )
     columns = _with_think(columns, answering.floats())
-    return _with_hashes(columns, ids.ints(), starts_of(counts.ints()), int(record.number(BLOCK_SIZE)))
+    block = record.tokens(BLOCK_SIZE, 1)
+    if COARSE % block:
+        raise InputError(record.file, BLOCK_SIZE, f"is {block} in row {record.row}", f"Give a divisor of {COARSE}")
+    return _with_hashes(columns, ids.ints(), starts_of(counts.ints()), block)
 
 
 def _turns(record: Record) -> Iterator[Record]:
@@ -114,8 +117,6 @@ def _with_think(columns: Columns, answering: Floats) -> Columns:
 
 def _with_hashes(columns: Columns, prefix: Ints, offsets: Ints, block: int) -> Columns:
     """One id per COARSE tokens: the last hash of each whole group. Hashes are those of a session, so ids carry its number."""
-    if block < 1 or COARSE % block:
-        raise InputError("workload", BLOCK_SIZE, f"is {block}", f"Give a divisor of {COARSE}")
     group = COARSE // block
     counts = np.diff(offsets) // group
     coarse = starts_of(counts)

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 PIECE = 1 << 20
 """Bytes of text that are parsed at once."""
-SLICE, FEWEST, MOST = 16 << 20, 256, 65_536
-"""Bytes of a Parquet file that are read at once, in rows between the fewest and the most: a row may hold thousands of ids."""
+SLICE, FEWEST, MOST = 4 << 20, 256, 65_536
+"""Bytes of a Parquet file that are parsed at once, in rows between the fewest and the most: a row may hold thousands of ids."""
+LOOKS = 4
+"""A Parquet file is decoded in so many parts."""
 
 
 def table(path: Path, progress: Progress | None) -> Iterator[Rows]:
@@ -46,10 +48,14 @@ def _slices(path: Path, progress: Progress | None) -> Iterator[Rows]:
     total = int(scanned.select(pl.len()).collect().item())
     wide = scanned.head(FEWEST).collect().estimated_size() / FEWEST
     step = min(MOST, max(FEWEST, int(SLICE / max(wide, 1))))
-    for first in range(0, max(total, 1), step):
-        yield Rows(scanned.slice(first, step).collect(), path, first)
-        if progress:
-            progress(min(first + step, total), total)
+    # Polars may decode all rows of a group to give some of them: a few large looks cost less than many small ones.
+    look = max(step, -(-total // LOOKS))
+    for begin in range(0, max(total, 1), look):
+        seen = scanned.slice(begin, look).collect()
+        for first in range(begin, begin + max(seen.height, 1), step):
+            yield Rows(seen.slice(first - begin, step), path, first)
+            if progress:
+                progress(min(first + step, total), total)
 
 
 def _texts(path: Path, progress: Progress | None) -> Iterator[Rows]:

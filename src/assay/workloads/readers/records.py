@@ -107,7 +107,7 @@ class Numbers:
         return np.array(self._held, np.float64)
 
 
-def records(path: Path, progress: Progress | None = None) -> Iterator[Record]:
+def objects(path: Path, progress: Progress | None = None) -> Iterator[Record]:
     """The objects of a .jsonl or .json file in order; `progress` is told bytes. Raises InputError on broken JSON, naming the row."""
     with opened(path) as file:
         size = path.stat().st_size
