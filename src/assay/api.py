@@ -9,7 +9,7 @@ from assay import offers
 from assay._base.catalogue import find as find_file
 from assay._base.catalogue import names
 from assay._base.errors import InputError
-from assay._base.schema import annotated
+from assay._base.schema import annotated, read
 from assay.chips import Chip
 from assay.cost.explain import Explained, Load, explain
 from assay.deployments import Asked, Deployment, resolve
@@ -28,7 +28,7 @@ from assay.search.runs import Evidence, Run
 from assay.simulate.run import Progress
 from assay.slo import Slo
 from assay.validate.validation import Validation, validated
-from assay.workloads import Workload
+from assay.workloads import TRACES, Workload, describe, drawn, picture
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,26 @@ _SCHEMAS = {"chips": "chip", "models": "model_entry", "engines": "engine", "work
 def entry(noun: str, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """A catalogue entry as JSON, and the same with the unit of every value, to be shown."""
     plain: dict[str, Any] = _LOADERS[noun](name).to_dict()
+    if noun == "workloads":
+        document = read(find_file(noun, name), "workload")
+        plain |= {key: document[key] for key in ("notes", "distance") if key in document}
     return plain, annotated(plain, _SCHEMAS[noun])
+
+
+def is_trace(name: str) -> bool:
+    """Whether a workload that the user names is a trace file, not a description."""
+    return Path(name).suffix in TRACES
+
+
+def trace(file: str, progress: Progress | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A trace and what draws alike, as JSON, and its figures with units, to be shown.
+
+    Beside what `entry` gives: the `distance` of a draw, the `description` and the `picture` of both.
+    """
+    workload = Workload.load(file, progress=progress)
+    description = describe(workload, workload.name)
+    figures = {**workload.to_dict(), "distance": description["distance"]}
+    return {**figures, "description": description, "picture": picture(workload, drawn(description))}, annotated(figures, "workload_entry")
 
 
 def listing(noun: str, name: str | None = None) -> list[dict[str, Any]]:

@@ -29,6 +29,26 @@ def description(**changed: Any) -> dict[str, Any]:
     }
 
 
+SESSIONS = {
+    "block": 16,
+    "common": 16,
+    "first": [1, 3],
+    "stages": [1, 50],
+    "ends": [0.2, 0.4],
+    "kept": [0.5, 1.0],
+    "new": [5, 20],
+    "turns": [[0], [1], [1], [1]],
+    "think": [0.0, 10.0],
+    "think_weights": [1],
+}
+"""Sessions whose prompts keep all below 50 tokens, and then all or half to all."""
+
+
+def log_normal(**changed: Any) -> dict[str, Any]:
+    """Log-normal lengths, with parts changed."""
+    return {"input": {"median": 1000, "sigma": 0.5, "most": 4000}, "output": {"median": 100, "sigma": 1.0}, **changed}
+
+
 def test_a_written_description_reads_as_it_was(tmp_path: Path) -> None:
     """Round trip through TOML."""
     file = tmp_path / "small.toml"
@@ -114,6 +134,30 @@ def test_outputs_of_0_tokens_are_drawn_from_their_own_bin(tmp_path: Path) -> Non
         ({"lengths": {"input_edges": [1, 2], "output_edges": [5, 6], "weights": [[0]]}}, "lengths.weights"),
         ({"lengths": {"input_edges": [1, 2], "output_edges": [5, 6], "weights": [[math.nan]]}}, "lengths.weights"),
         ({"colour": "red"}, "colour"),
+        ({"arrival": {"kind": "poisson"}}, "arrival.rate"),
+        ({"lengths": {}}, "lengths"),
+        ({"lengths": {"input_edges": [1, 2], "weights": [[1]]}}, "lengths.output_edges"),
+        ({"lengths": log_normal() | {"input_edges": [1, 2]}}, "lengths"),
+        ({"lengths": log_normal(input={"median": 100})}, "lengths.input.sigma"),
+        ({"lengths": {"input": {"median": 100, "sigma": 1}}}, "lengths.output.median"),
+        ({"lengths": log_normal(input={"median": 100, "sigma": -1})}, "lengths.input.sigma"),
+        ({"lengths": log_normal(output={"median": 100, "sigma": 1, "least": 9, "most": 3})}, "lengths.output.least"),
+        ({"lengths": log_normal() | {"correlation": 2}}, "lengths.correlation"),
+        ({"lengths": log_normal(), "sessions": SESSIONS}, "sessions"),
+        ({"sessions": {key: value for key, value in SESSIONS.items() if key != "ends"}}, "sessions.ends"),
+        ({"sessions": SESSIONS | {"block": 0}}, "sessions.block"),
+        ({"sessions": SESSIONS | {"first": [1]}}, "sessions.first"),
+        ({"sessions": SESSIONS | {"first": [0, 0]}}, "sessions.first"),
+        ({"sessions": SESSIONS | {"stages": [5, 50]}}, "sessions.stages"),
+        ({"sessions": SESSIONS | {"stages": [1, 1]}}, "sessions.stages"),
+        ({"sessions": SESSIONS | {"ends": [0.0, 0.5]}}, "sessions.ends"),
+        ({"sessions": SESSIONS | {"ends": [0.5]}}, "sessions.ends"),
+        ({"sessions": SESSIONS | {"kept": [0.5, 1.5]}}, "sessions.kept"),
+        ({"sessions": SESSIONS | {"kept": [0.5, 0.2]}}, "sessions.kept"),
+        ({"sessions": SESSIONS | {"new": [0, 9]}}, "sessions.new"),
+        ({"sessions": SESSIONS | {"turns": [[1]] * 3}}, "sessions.turns"),
+        ({"sessions": SESSIONS | {"think": [2.0]}}, "sessions.think"),
+        ({"sessions": SESSIONS | {"think_weights": [1, 2]}}, "sessions.think_weights"),
     ],
 )
 def test_a_wrong_description_is_named_and_not_written(changed: dict[str, Any], named: str, tmp_path: Path) -> None:
@@ -139,6 +183,28 @@ def test_lengths_stay_within_their_bin(low: int, width: int, seed: int) -> None:
     assert prompts.min() >= low
     assert prompts.max() < low + width
     assert (outputs == low).all()
+
+
+def test_log_normal_lengths_have_their_median_spread_and_correlation(tmp_path: Path) -> None:
+    """Quantiles of the drawn lengths are those of the distribution, cut where it says."""
+    write_description(description(lengths=log_normal() | {"correlation": 0.6}), tmp_path / "x.toml")
+    drawn = Workload.load(tmp_path / "x.toml", requests=100_000)
+    for values, median, sigma in ((drawn.input, 1000, 0.5), (drawn.output, 100, 1.0)):
+        assert np.median(values) == pytest.approx(median, rel=0.02)
+        assert np.quantile(values, 0.8413) == pytest.approx(median * math.exp(sigma), rel=0.03)
+    assert drawn.input.max() == 4000
+    assert drawn.output.min() >= 0
+    logs = np.log(np.maximum(np.stack((drawn.input, drawn.output)), 1))
+    assert np.corrcoef(logs)[0, 1] == pytest.approx(0.6, abs=0.02)
+
+
+def test_a_description_without_lengths_or_arrivals_says_so(tmp_path: Path) -> None:
+    """A whole table that is missing is named."""
+    for name in ("arrival", "lengths"):
+        wrong = {key: value for key, value in description().items() if key != name}
+        with pytest.raises(InputError) as raised:
+            write_description(wrong, tmp_path / "x.toml")
+        assert raised.value.field == name
 
 
 def test_cells_are_drawn_by_weight_and_empty_ones_never() -> None:

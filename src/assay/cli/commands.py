@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from assay import __version__
-from assay._base.errors import AssayError
+from assay._base.errors import AssayError, InputError
 from assay.cli import options
 
 if TYPE_CHECKING:
@@ -48,10 +48,49 @@ def engines(name: str | None, json: bool) -> None:
 
 @cli.command()
 @click.argument("name", required=False)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Of a trace, write a description that draws alike (.toml) or a page with pictures (.html). May be given twice.",
+)
 @options.json_flag
-def workloads(name: str | None, json: bool) -> None:
-    """List workloads, or describe one (NAME or FILE)."""
-    _catalogue("workloads", name, json)
+def workloads(name: str | None, out: tuple[Path, ...], json: bool) -> None:
+    """List workloads, or describe one (NAME or FILE); of a trace also how far a draw of its description is from it."""
+    from assay import api
+    from assay.cli import progress
+    from assay.report import table
+
+    if name is None or not api.is_trace(name):
+        if out:
+            problem = "given without a trace" if name is None else f"given with {name}, which is no trace"
+            raise InputError("--out", "", problem, "Give a .csv, .jsonl, .json or .parquet file to describe")
+        return _catalogue("workloads", name, json)
+    for path in out:
+        options.writable("--out", path, (".toml", ".html"))
+    with progress.bar("reading", counted=False) as told:
+        found, annotated = api.trace(name, told)
+    result = options.headed(found, None)
+    for path in out:
+        _write_trace(result, path)
+
+    def show(console: "Console") -> None:
+        table.entry(annotated, console)
+        for path in out:
+            console.print(f"{'report' if path.suffix == '.html' else 'description'}: {path}")
+
+    return options.emit(result, json, show)
+
+
+def _write_trace(found: dict[str, Any], path: Path) -> None:
+    from assay.report import files, trace_page
+    from assay.workloads import write_description
+
+    if path.suffix == ".html":
+        trace_page.write(found, path)
+        return
+    with files.whole(path) as draft:
+        write_description(found["description"], draft)
 
 
 @cli.command()
@@ -136,7 +175,7 @@ def simulate(model: str, chip: str | None, requests_out: Path | None, reference:
     from assay.report import files
 
     if requests_out:
-        options.writable("--requests-out", requests_out, ".parquet")
+        options.writable("--requests-out", requests_out, (".parquet",))
     deployment, workload, slo, prices = options.deployed(chip, flags), options.drawn(flags), options.targets(flags), options.prices(flags)
     with progress.bar("simulating") as told:
         found = api.simulate(Model.load(model), deployment, workload, slo, prices, reference=reference, progress=told)

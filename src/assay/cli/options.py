@@ -4,7 +4,7 @@ import json
 import math
 import os
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -125,12 +125,14 @@ def _replicas(text: str) -> tuple[int, int]:
 
 def drawn(flags: Mapping[str, Any]) -> "Workload":
     """The workload that the flags describe."""
+    from assay.cli import progress
     from assay.workloads import Workload
 
     load = {"rate": flags["rate"], "concurrency": flags["concurrency"], "ramp": flags["ramp"], "seed": flags["seed"]}
     if flags["workload"]:
         refuse_beside("--workload", LENGTHS, "They draw lengths; the workload has its own")
-        return Workload.load(flags["workload"], requests=flags["requests"], **load)
+        with progress.bar("reading", counted=False) as told:
+            return Workload.load(flags["workload"], requests=flags["requests"], progress=told, **load)
     if flags["isl"] is None or flags["osl"] is None:
         raise InputError("--workload", "", "is missing", "Give a workload (see `assay workloads`), or --isl and --osl")
     count = flags["requests"]
@@ -178,10 +180,11 @@ def headed(result: Mapping[str, Any], seed: int | None) -> dict[str, Any]:
     return {"assay_version": __version__, "seed": seed, "command": command, "assumptions": [], **result}
 
 
-def writable(flag: str, path: Path, suffix: str = "") -> None:
-    """Refuse an output path before the work starts; InputError when it has not the suffix asked for, or no file can be written there."""
-    if suffix and path.suffix != suffix:
-        raise InputError(flag, "", f"{path} is no {suffix} file", f"Give a path that ends in {suffix}")
+def writable(flag: str, path: Path, suffixes: Sequence[str] = ()) -> None:
+    """Refuse an output path before the work starts; InputError when it has none of the suffixes, or no file can be written there."""
+    if suffixes and path.suffix not in suffixes:
+        either = " or ".join(suffixes)
+        raise InputError(flag, "", f"{path} is no {either} file", f"Give a path that ends in {either}")
     folder = next(parent for parent in path.absolute().parents if os.access(parent, os.F_OK))
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK) or path.is_dir():
         raise InputError(flag, "", f"{path} is not a file that can be written", "Give the path of a file in a folder of yours")

@@ -8,6 +8,9 @@ import numpy as np
 from assay._base.errors import InputError
 from assay.workloads.arrays import Floats
 
+ONCE = "once"
+"""The kind of arrivals of which nothing is known: all are there from the start."""
+
 INPUTS, OUTPUTS, ARRIVALS = 0, 1, 2
 """Purposes of random streams: a change in one part of a draw leaves the others as they are."""
 

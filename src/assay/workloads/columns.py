@@ -1,8 +1,9 @@
 """The columns of requests, and the one place where columns that were read are checked."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -116,6 +117,40 @@ class Columns:
 
     def _filled(self) -> list[str]:
         return [*ALWAYS, *(name for name in OPTIONAL if getattr(self, name).size)]
+
+
+class Piece(Protocol):
+    """Some rows of a file."""
+
+    @property
+    def file(self) -> object:
+        """The file they are from."""
+
+
+AnyPiece = TypeVar("AnyPiece", bound=Piece)
+
+
+def joined(pieces: Iterable[AnyPiece], columns_of: Callable[[AnyPiece], Columns]) -> tuple[Columns, object]:
+    """The columns of all pieces of a file, one after the other, and the file; what is assumed of several is said once.
+
+    A column that is empty in one piece and not in another is refused: the rows are then of two formats.
+    """
+    file: object = ""
+    parts: list[Columns] = []
+    for piece in pieces:
+        file = piece.file
+        parts.append(columns_of(piece))
+        for name in OPTIONAL:
+            if parts[0].requests and bool(getattr(parts[0], name).size) != bool(getattr(parts[-1], name).size):
+                raise InputError(file, name, "is in some rows and not in others", "Give all rows the same columns")
+    whole: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in (*ALWAYS, *OPTIONAL, "prefix")}
+    columns = Columns(
+        **whole,
+        prefix_offsets=starts_of(np.concatenate([np.diff(part.prefix_offsets) for part in parts])),
+        prefix_block=max(part.prefix_block for part in parts),
+        assumptions=tuple(dict.fromkeys(note for part in parts for note in part.assumptions)),
+    )
+    return columns, file
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""From a trace to a description that draws alike, and how far apart the two are."""
+"""From a trace to a description that draws alike."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -9,17 +10,18 @@ from numpy.typing import NDArray
 
 from assay._base.errors import InputError
 from assay.workloads.arrays import Floats, Ints
-from assay.workloads.arrivals import ARRIVALS, Process, stream
+from assay.workloads.arrivals import Process
 from assay.workloads.columns import Columns
-from assay.workloads.descriptions import parsed
-from assay.workloads.workload import Workload, statistics
+from assay.workloads.describe_turns import sessions
+from assay.workloads.descriptions import Description, parsed
+from assay.workloads.distance import WINDOWS, arrivals, distance, tick, variation
+from assay.workloads.turns import Turns, turns_of
+from assay.workloads.workload import Workload
 
 WITHIN = 0.005
 """Bins are split until log-uniform draws inside them keep this close to the trace's cumulative distribution."""
 TAIL = (0.9, 0.95, 0.99, 0.995, 0.999)
 """Quantiles that are edges too: few requests are long, but they carry many tokens."""
-WINDOWS = (1, 10, 60)
-"""Seconds over which arrivals are counted: bursts, swings and drifts."""
 SEGMENTS = (1, 2, 5, 10, 20, 30, 60, 120, 300)
 """Lengths, s, tried for the spells in which the rate of arrivals stays the same."""
 CLOSE = 1.25
@@ -33,76 +35,39 @@ DRAWN = 20_000
 
 
 def describe(workload: Workload, name: str) -> dict[str, Any]:
-    """A description of a trace, as a document that `write_description` takes: joint lengths, arrival process, distances of a draw.
+    """A description of a trace, as a document that `write_description` takes: joint lengths, arrivals, sessions, distances of a draw.
 
-    Raises InputError when the trace has no arrivals to describe, or sessions, which descriptions do not have.
+    Sessions are those of the trace, or those that its prefixes tell. Raises InputError on a closed loop, whose arrivals follow from
+    what serves it.
     """
-    if workload.session.size:
-        remedy = "Drop the columns session and think to describe its rows as requests of their own"
-        raise InputError(workload.source, "session", "a description has no turns that wait for one another", remedy)
-    if workload.rate is None:
-        raise InputError(workload.source, "arrival", "there are no arrivals to describe", "Give a trace whose requests arrive over time")
-    process, notes = _process(workload.arrival, workload.rate)
-    used = {"poisson": (), "gamma": ("cv",), "modulated": ("cv", "segment")}[process.kind]
+    if workload.concurrency:
+        raise InputError(workload.source, "arrival", "a closed loop has no arrivals to describe", "Leave the concurrency out")
+    lengths = _histogram(workload.input, workload.output)
+    turns = turns_of(workload)
     document: dict[str, Any] = {
         "title": name,
         "source": workload.source,
         "rows": workload.requests,
-        "requests": 20000,
-        "notes": [*notes, *_missed(workload)],
-        "arrival": {"kind": process.kind, "rate": _rounded(process.rate)} | {key: _rounded(getattr(process, key)) for key in used},
-        "lengths": _histogram(workload.input, workload.output),
+        "requests": DRAWN,
+        "notes": [],
+        "arrival": {"kind": "once"},
+        "lengths": lengths,
     }
-    drawn = parsed(document, name).draw(DRAWN, seed=0)
-    return document | {"distance": {key: round(value, 4) for key, value in distance(drawn, workload).items()}}
+    if turns.row.size:
+        document["sessions"] = sessions(workload, turns, np.array(lengths["input_edges"]))
+    notes = _missed(workload, turns)
+    if workload.rate is not None:
+        process, said = _process(workload, parsed(document, name))
+        used = {"poisson": (), "gamma": ("cv",), "modulated": ("cv", "segment")}[process.kind]
+        arrival = {"kind": process.kind, "rate": _rounded(process.rate)} | {key: _rounded(getattr(process, key)) for key in used}
+        document["arrival"], notes = arrival, [*said, *notes]
+    document["notes"] = notes
+    return document | {"distance": {key: round(value, 4) for key, value in distance(drawn(document), workload).items()}}
 
 
-def distance(drawn: Columns, trace: Columns) -> dict[str, float]:
-    """How far a draw is from the trace it should resemble.
-
-    `NAME_ks` (input, output and their total): largest difference of the cumulative distributions. `NAME_mean`, `_p50`, `_p90`, `_p99`:
-    drawn over real, less 1; left out where the real one is 0. `correlation`: Pearson coefficient of input and output, drawn less real.
-    `arrivals_Ns`: coefficient of variation of the arrivals per N seconds, drawn over real, less 1; left out where either has fewer than
-    10 such windows.
-    """
-    apart = {}
-    for name in ("input", "output", "total"):
-        ours, theirs = _tokens(drawn, name), _tokens(trace, name)
-        apart[f"{name}_ks"] = _kolmogorov_smirnov(ours, theirs)
-        real = statistics(theirs)
-        apart.update({f"{name}_{key}": value / real[key] - 1 for key, value in statistics(ours).items() if real[key]})
-    apart["correlation"] = _correlation(drawn) - _correlation(trace)
-    swings = variation(trace.arrival)
-    apart.update({f"arrivals_{window}s": cv / swings[window] - 1 for window, cv in variation(drawn.arrival).items() if swings.get(window)})
-    return apart
-
-
-def variation(arrival: Floats, windows: tuple[int, ...] = WINDOWS) -> dict[int, float]:
-    """Coefficient of variation of the arrivals per window, by window in seconds; windows that fit less than 10 times are left out."""
-    found = {}
-    for window in windows:
-        whole = int(arrival[-1] // window)
-        if whole >= 10:
-            counts = np.bincount((arrival // window).astype(np.int64))[:whole]
-            found[window] = float(counts.std() / counts.mean())
-    return found
-
-
-def _tokens(columns: Columns, name: str) -> Ints:
-    return {"input": columns.input, "output": columns.output, "total": columns.input + columns.output}[name]
-
-
-def _kolmogorov_smirnov(ours: Ints, theirs: Ints) -> float:
-    at = np.union1d(ours, theirs)
-    shares = [np.searchsorted(np.sort(values), at, side="right") / values.size for values in (ours, theirs)]
-    return float(np.abs(shares[0] - shares[1]).max())
-
-
-def _correlation(columns: Columns) -> float:
-    """Pearson coefficient; 0 where one of the lengths never changes."""
-    if columns.input.std() == 0 or columns.output.std() == 0:
-        return 0.0
-    return float(np.corrcoef(columns.input, columns.output)[0, 1])
+def drawn(document: Mapping[str, Any]) -> Columns:
+    """The draw of a description that is held against its trace: 20,000 requests, seed 0."""
+    return parsed(document, document["title"]).draw(DRAWN, seed=0)
 
 
 def _histogram(prompts: Ints, outputs: Ints) -> dict[str, Any]:
@@ -135,26 +100,28 @@ def _split(points: Ints, below: Floats, low: int, high: int) -> list[int]:
     return _split(points, below, low, low + worst) + _split(points, below, low + worst, high)
 
 
-def _process(arrival: Floats, rate: float) -> tuple[Process, list[str]]:
+def _process(workload: Workload, description: Description) -> tuple[Process, list[str]]:
     """The arrival process whose draw varies most like the trace, simpler ones first, and notes on the choice and what it misses."""
-    real = variation(arrival)
+    rate, came = workload.rate or 0.0, arrivals(workload)
+    windows = tuple(window for window in WINDOWS if window >= tick(workload.arrival[workload.opens]))
+    real = variation(came, windows)
     if not real:
         return Process("poisson", rate), ["Arrivals: the trace is too short to tell its bursts and is taken as Poisson"]
-    gaps = np.diff(arrival, prepend=0.0)
+    gaps = np.diff(came, prepend=0.0)
     candidates = [Process("poisson", rate), Process("gamma", rate, _cv(gaps.std() / gaps.mean())), _modulated(real, rate)]
-    drawn = [each.draw(DRAWN, stream(0, ARRIVALS)) for each in candidates]
-    errors = [_factor(variation(each), real) for each in drawn]
+    drawn = [arrivals(replace(description, arrival=each).draw(DRAWN, seed=0)) for each in candidates]
+    errors = [_factor(variation(each, windows), real) for each in drawn]
     best = next((i for i, error in enumerate(errors) if error <= CLOSE), int(np.argmin(errors)))
     tried = ", ".join(f"{each.kind} {error:.2f}" for each, error in zip(candidates, errors, strict=True))
-    windows = ", ".join(map(str, real))
-    choice = f"Arrivals: worst factor between drawn and real variation of the counts per {windows} s: {tried}"
-    return candidates[best], [choice, _unfitted(drawn[best], arrival)]
+    counted = ", ".join(map(str, real))
+    choice = f"Arrivals: worst factor between drawn and real variation of the counts per {counted} s: {tried}"
+    return candidates[best], [choice, _unfitted(drawn[best], came)]
 
 
 def _unfitted(drawn: Floats, real: Floats) -> str:
-    silences = [float(np.diff(arrival).max()) for arrival in (drawn, real)]
+    silences = [float(np.diff(each).max()) for each in (drawn, real)]
     text = f"Not fitted: the longest silence is {silences[1]:.3g} s in the trace, {silences[0]:.3g} s in the draw"
-    slow = [variation(arrival, (SLOW,)).get(SLOW) for arrival in (drawn, real)]
+    slow = [variation(each, (SLOW,)).get(SLOW) for each in (drawn, real)]
     if None in slow:
         return text
     return f"{text}; counts per {SLOW} s vary by {slow[1]:.2f} in the trace, by {slow[0]:.2f} in the draw"
@@ -185,13 +152,41 @@ def _kept(windows: Floats, segment: float) -> NDArray[np.float64]:
     return np.where(windows <= segment, 1 - windows / (3 * segment), segment / windows * (1 - segment / (3 * windows)))
 
 
-def _missed(workload: Workload) -> list[str]:
-    notes = ["Lengths of a request are drawn without regard to the requests around it and to the arrivals"]
-    if workload.prefix_share:
-        notes.append(f"Shared prefixes are left out: in the trace {workload.prefix_share:.0%} of prompt tokens repeat an earlier prefix")
+def _missed(workload: Workload, turns: Turns) -> list[str]:
+    if not turns.row.size:
+        notes = ["Lengths of a request are drawn without regard to the requests around it and to the arrivals"]
+        if workload.prefix_share:
+            notes.append(
+                f"Shared prefixes are left out: in the trace {workload.prefix_share:.0%} of prompt tokens repeat an earlier prefix"
+            )
+    else:
+        notes = [
+            _of_sessions(workload, turns),
+            "How a session goes on depends on the length of its last prompt alone; think times on nothing",
+        ]
+    one = tick(workload.arrival[workload.opens])
+    if one:
+        notes.append(
+            f"The clock of the trace ticks every {one:.3g} s: its arrivals are spread evenly within a tick before they are described"
+        )
+    if turns.row.size and not (turns.think % 1).any():
+        notes.append("Think times are whole seconds in the trace and lie between them in the draw, which think_ks shows")
+    if workload.rate is None:
+        notes.append("The trace has no arrivals: say a rate, or users")
     if workload.priority.size:
         notes.append("Priorities are left out")
     return notes
+
+
+def _of_sessions(workload: Workload, turns: Turns) -> str:
+    opened = workload.requests - turns.row.size
+    whole = f"{turns.whole.mean():.0%} of later turns repeat all of the prompt before"
+    if turns.given:
+        return f"{opened} sessions, as the trace has them; {whole}"
+    return (
+        f"{opened} sessions, told from prefixes: a prompt that repeats half of an earlier one or more goes on with it; {whole}; "
+        "think times are those between arrivals, the time of an answer included"
+    )
 
 
 def _cv(value: float) -> float:

@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,20 +11,23 @@ import numpy as np
 
 from assay._base.errors import InputError
 from assay._base.schema import check, read
-from assay.workloads.arrays import Floats, Ints
-from assay.workloads.arrivals import ARRIVALS, INPUTS, Process, stream
+from assay.workloads.arrays import Floats
+from assay.workloads.arrivals import ARRIVALS, INPUTS, ONCE, Process, stream
 from assay.workloads.columns import Columns
-from assay.workloads.lengths import Histogram
+from assay.workloads.growth import Sessions
+from assay.workloads.lengths import Histogram, LogNormals
+from assay.workloads.parts import lengths_of, sessions_of
 
 
 @dataclass(frozen=True, eq=False)
 class Description:
-    """What requests are drawn from; `requests` is how many when nobody says."""
+    """What requests are drawn from; `requests` is how many when nobody says. With `sessions`, it is those that arrive."""
 
     source: str
     requests: int
     arrival: Process
-    lengths: Histogram
+    lengths: Histogram | LogNormals
+    sessions: Sessions | None = None
 
     def at_rate(self, rate: float) -> Self:
         """The same, to be drawn at another mean rate, requests/s: segments and periods keep their seconds."""
@@ -34,9 +36,23 @@ class Description:
     def draw(self, requests: int | None, seed: int) -> Columns:
         """Columns of `requests` drawn requests, the same for the same seed."""
         count = self.requests if requests is None else requests
-        prompts, outputs = self.lengths.draw(count, stream(seed, INPUTS))
+        if self.sessions:
+            columns = self._started(self.sessions.draw(count, seed), seed)
+        else:
+            prompts, outputs = self.lengths.draw(count, stream(seed, INPUTS))
+            columns = Columns(arrival=self._arrivals(count, count, seed), input=prompts, output=outputs)
         note = (f"{count} requests, as many as the description says",) if requests is None else ()
-        return Columns(arrival=self.arrival.draw(count, stream(seed, ARRIVALS)), input=prompts, output=outputs, assumptions=note)
+        return replace(columns, assumptions=note)
+
+    def _started(self, columns: Columns, seed: int) -> Columns:
+        starts = self._arrivals(int(columns.opens.sum()), columns.requests, seed)
+        return replace(columns, arrival=columns.arrival + starts[np.cumsum(columns.opens) - 1])
+
+    def _arrivals(self, count: int, requests: int, seed: int) -> Floats:
+        """When `count` sessions or requests come that hold `requests` requests."""
+        if self.arrival.kind == ONCE:
+            return np.zeros(count)
+        return replace(self.arrival, rate=self.arrival.rate * count / requests).draw(count, stream(seed, ARRIVALS))
 
 
 def read_description(path: Path) -> Description:
@@ -46,18 +62,24 @@ def read_description(path: Path) -> Description:
 
 def parsed(document: Mapping[str, Any], file: object) -> Description:
     """The description in a document that the schema has passed; raises InputError where its parts do not fit together."""
-    lengths = document["lengths"]
-    edges = [_edges(lengths[key], f"lengths.{key}", file, least) for key, least in (("input_edges", 1), ("output_edges", 0))]
-    histogram = Histogram(edges[0], edges[1], _weights(lengths["weights"], (edges[0].size - 1, edges[1].size - 1), file))
-    return Description(document["source"], document["requests"], _process(document["arrival"], file), histogram)
+    for name in ("arrival", "lengths"):
+        if name not in document:
+            raise InputError(file, name, "is missing", f"Add a table [{name}]")
+    lengths = lengths_of(document["lengths"], file)
+    sessions = None
+    if "sessions" in document:
+        if not isinstance(lengths, Histogram):
+            raise InputError(file, "sessions", "given with log-normal lengths", "Give lengths.input_edges, output_edges and weights")
+        sessions = sessions_of(document["sessions"], lengths, file)
+    return Description(document["source"], document["requests"], _process(document["arrival"], file), lengths, sessions)
 
 
 def _process(table: dict[str, Any], file: object) -> Process:
-    needed = {"gamma": ("cv",), "modulated": ("cv", "segment"), "profile": ("period", "levels")}.get(table["kind"], ())
-    for key in needed:
+    needed = {"gamma": ("rate", "cv"), "modulated": ("rate", "cv", "segment"), "profile": ("rate", "period", "levels"), ONCE: ()}
+    for key in needed.get(table["kind"], ("rate",)):
         if key not in table:
             raise InputError(file, f"arrival.{key}", "is missing", f"Arrivals of kind {table['kind']} need it")
-    return Process(**table | ({"levels": _levels(table["levels"], file)} if "levels" in table else {}))
+    return Process(**{"rate": 0.0} | table | ({"levels": _levels(table["levels"], file)} if "levels" in table else {}))
 
 
 def _levels(values: list[float], file: object) -> tuple[float, ...]:
@@ -65,28 +87,6 @@ def _levels(values: list[float], file: object) -> tuple[float, ...]:
         remedy = "Give the rate at equally spaced times over the period, in proportion to one another"
         raise InputError(file, "arrival.levels", "must be finite, not negative and not all 0", remedy)
     return tuple(values)
-
-
-def _edges(values: list[Any], field: str, file: object, least: int) -> Ints:
-    whole = all(type(value) is int for value in values)
-    if not whole or len(values) < 2 or values[0] < least or any(a >= b for a, b in pairwise(values)):
-        remedy = "Give the first token count of each bin, then the first beyond the last bin"
-        raise InputError(file, field, f"must be at least two increasing integers from {least} on", remedy)
-    if values[0] == 0 and values[1] != 1:
-        raise InputError(file, field, f"the bin from 0 ends at {values[1]}", "Give 0 a bin of its own, from 0 to 1")
-    return np.array(values, np.int64)
-
-
-def _weights(rows: list[Any], shape: tuple[int, int], file: object) -> Floats:
-    remedy = f"Give {shape[0]} lists, one per input bin, of {shape[1]} weights, one per output bin"
-    if len(rows) != shape[0] or any(not isinstance(row, list) or len(row) != shape[1] for row in rows):
-        raise InputError(file, "lengths.weights", "does not fit the edges", remedy)
-    if any(type(weight) not in (int, float) for row in rows for weight in row):
-        raise InputError(file, "lengths.weights", "holds something that is not a number", remedy)
-    weights = np.array(rows, np.float64)
-    if not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() <= 0:
-        raise InputError(file, "lengths.weights", "must be finite, not negative and not all 0", remedy)
-    return weights
 
 
 def write_description(description: Mapping[str, Any], path: Path) -> None:
@@ -99,13 +99,12 @@ def write_description(description: Mapping[str, Any], path: Path) -> None:
         raise InputError(path, "", error.strerror or str(error), "Name a file that can be written") from None
 
 
-def _toml(description: Mapping[str, Any]) -> str:
+def _toml(table: Mapping[str, Any], name: str = "") -> str:
     """Plain fields first, then one table after another."""
-    tables = {key: value for key, value in description.items() if isinstance(value, Mapping)}
-    lines = [f"{key} = {_literal(value)}" for key, value in description.items() if key not in tables]
-    for name, table in tables.items():
-        lines += ["", f"[{name}]", *(f"{key} = {_literal(value)}" for key, value in table.items())]
-    return "\n".join(lines) + "\n"
+    tables = {key: value for key, value in table.items() if isinstance(value, Mapping)}
+    plain = [f"{key} = {_literal(value)}\n" for key, value in table.items() if key not in tables]
+    head = f"\n[{name}]\n" if name and plain else ""
+    return head + "".join(plain) + "".join(_toml(value, f"{name}.{key}" if name else key) for key, value in tables.items())
 
 
 def _literal(value: Any) -> str:

@@ -53,14 +53,67 @@ class Histogram:
     def draw(self, requests: int, random: np.random.Generator) -> tuple[Ints, Ints]:
         """Input and output tokens, int64[requests] each: a cell by weight, then log-uniform integers within it."""
         chance = random.random((requests, 3))
-        summed = np.cumsum(self.weights.ravel())
-        cell = np.searchsorted(summed, chance[:, 0] * summed[-1], side="right")
-        row, column = np.divmod(cell, self.weights.shape[1])
-        return _within(self.input_edges, row, chance[:, 1]), _within(self.output_edges, column, chance[:, 2])
+        row, column = np.divmod(_picked(self.weights.ravel(), chance[:, 0]), self.weights.shape[1])
+        return log_uniform(self.input_edges, row, chance[:, 1]), log_uniform(self.output_edges, column, chance[:, 2])
+
+    def prompts(self, weights: Floats, chance: Floats) -> Ints:
+        """Input tokens int64[n], bins by other weights; `chance` float64[n, 2] are uniform numbers below 1."""
+        return log_uniform(self.input_edges, _picked(weights, chance[:, 0]), chance[:, 1])
+
+    def answers(self, prompts: Ints, chance: Floats) -> Ints:
+        """Output tokens int64[n] by the bin of the prompt; `chance` float64[n, 2] are uniform numbers below 1."""
+        bins = np.clip(np.searchsorted(self.input_edges, prompts, side="right") - 1, 0, self.weights.shape[0] - 1)
+        return log_uniform(self.output_edges, picked_in_rows(self.weights, bins, chance[:, 0]), chance[:, 1])
 
 
-def _within(edges: Ints, bins: Ints, chance: Floats) -> Ints:
+@dataclass(frozen=True)
+class LogNormal:
+    """Token counts whose logarithm is normal: `median`, `sigma` of the natural logarithm, cut to `least` and `most`."""
+
+    median: float
+    sigma: float
+    least: int
+    most: int
+
+    def of(self, normal: Floats) -> Ints:
+        """Token counts int64[n] of standard normal numbers, rounded."""
+        return np.clip(np.rint(self.median * np.exp(self.sigma * normal)), self.least, self.most).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class LogNormals:
+    """Log-normal input and output tokens, the logarithms of which have the given Pearson coefficient."""
+
+    input: LogNormal
+    output: LogNormal
+    correlation: float = 0.0
+
+    def draw(self, requests: int, random: np.random.Generator) -> tuple[Ints, Ints]:
+        """Input and output tokens, int64[requests] each."""
+        normal = random.normal(size=(requests, 2))
+        leaning = self.correlation * normal[:, 0] + math.sqrt(1 - self.correlation**2) * normal[:, 1]
+        return self.input.of(normal[:, 0]), self.output.of(leaning)
+
+
+def _picked(weights: Floats, chance: Floats) -> Ints:
+    """Indices int64[n] by weight."""
+    summed = np.cumsum(weights)
+    return np.asarray(np.searchsorted(summed, chance * summed[-1], side="right"), np.int64)
+
+
+def picked_in_rows(weights: Floats, rows: Ints, chance: Floats) -> Ints:
+    """A column by weight in each of the given rows of weights float64[rows, columns]; a row of zeros is replaced by the sum of all."""
+    usable = np.where(weights.sum(axis=1, keepdims=True) > 0, weights, weights.sum(axis=0))
+    summed = np.cumsum(usable.ravel())
+    ends = summed[usable.shape[1] - 1 :: usable.shape[1]]
+    begins = np.concatenate(([0.0], ends[:-1]))
+    cell = np.searchsorted(summed, begins[rows] + chance * (ends - begins)[rows], side="right")
+    return np.asarray(np.clip(cell - rows * usable.shape[1], 0, usable.shape[1] - 1), np.int64)
+
+
+def log_uniform(edges: Ints, bins: Ints, chance: Floats) -> Ints:
+    """Integers within bins, int64[n], log-uniform; 0 has a bin of its own."""
     low, high = edges[bins], edges[bins + 1]
-    begin = np.maximum(low, 1)  # 0 has a bin of its own, to which the clip brings it back
+    begin = np.maximum(low, 1)  # the clip brings 0 back
     drawn = np.floor(begin * (high / begin) ** chance).astype(np.int64)
     return np.clip(drawn, low, high - 1)

@@ -9,12 +9,12 @@ import numpy as np
 
 from assay._base.catalogue import find
 from assay._base.errors import InputError
-from assay.workloads.arrays import Ints
 from assay.workloads.arrivals import ARRIVALS, INPUTS, OUTPUTS, Process, stream, stretch
 from assay.workloads.columns import Columns
 from assay.workloads.descriptions import read_description
+from assay.workloads.distance import statistics
 from assay.workloads.lengths import SHARED_BLOCK, shared_ids, uniform
-from assay.workloads.readers import EXTENSIONS, read
+from assay.workloads.readers import EXTENSIONS, Progress, read
 
 
 class Load(TypedDict, total=False):
@@ -50,29 +50,31 @@ class Workload(Columns):
         reference: str | Path,
         *,
         requests: int | None = None,
-        rate: float | None = None,
-        concurrency: int | None = None,
-        ramp: float | None = None,
-        seed: int = 0,
+        progress: Progress | None = None,
+        **load: Unpack[Load],
     ) -> Self:
         """Read a trace, or draw from a description: a catalogue name or a file.
 
-        `requests`: the first rows of a trace (all when left out), or how many to draw. `rate`: mean requests/s to rescale arrivals to;
-        a profile is drawn at that mean instead, its period as it is. `concurrency`: a closed loop instead, whose users start over `ramp`
-        seconds. `seed` draws; traces do not use it. Raises InputError on anything wrong.
+        `requests`: the first rows of a trace (all when left out), or how many to draw. `progress` is told how much of a trace is read,
+        of how much. `load`: see Load; a `rate` rescales arrivals, but a profile is drawn at that mean instead, its period as it is, and
+        where no arrivals are known they are drawn as Poisson. `seed` draws. Raises InputError on anything wrong.
         """
         path = _path(str(reference))
         if requests is not None:
             _at_least_one("requests", requests)
+        rate, concurrency, seed = load.get("rate"), load.get("concurrency"), load.get("seed", 0)
         if path.suffix == ".toml":
             description = read_description(path)
             if rate is not None and concurrency is None and description.arrival.kind == "profile":
                 description, rate = description.at_rate(rate), None
             columns, source = description.draw(requests, seed), description.source
         else:
-            columns, source = read(path), str(path)
+            columns, source = read(path, progress), str(path)
         workload = cls(name=path.stem, source=source, seed=seed, **{each.name: getattr(columns, each.name) for each in fields(columns)})
-        return workload.first(requests or workload.requests).under(rate, concurrency, ramp)
+        workload = workload.first(requests or workload.requests)
+        if rate is not None and concurrency is None and workload.at_once:
+            return workload.poisson(rate).under(None, None, load.get("ramp"))
+        return workload.under(rate, concurrency, load.get("ramp"))
 
     @classmethod
     def draw(
@@ -155,6 +157,14 @@ class Workload(Columns):
         """
         return replace(self, arrival=self.arrival * stretch(self.requests, self.last_start, rate), concurrency=0, ramp=0.0)
 
+    def poisson(self, rate: float) -> Self:
+        """The same requests in an open loop, whose sessions come as a Poisson process with a mean of `rate` requests/s; `seed` draws."""
+        starts = Process("poisson", rate * float(self.opens.mean())).draw(int(self.opens.sum()), stream(self.seed, ARRIVALS))
+        opening = self.openings()
+        arrival = starts[(np.cumsum(self.opens) - 1)[opening]] + self.arrival - self.arrival[opening]
+        note = f"no arrivals are known: {'sessions' if self.session.size else 'requests'} come as a Poisson process"
+        return replace(self, arrival=arrival, concurrency=0, ramp=0.0, assumptions=(*self.assumptions, note))
+
     def closed(self, concurrency: int, ramp: float = 0.0) -> Self:
         """The same requests, in order, sent by `concurrency` users in a closed loop, who start one by one over `ramp` seconds."""
         _at_least_one("concurrency", concurrency)
@@ -223,12 +233,6 @@ class Workload(Columns):
         if self.concurrency:
             return f"{self.concurrency} users in a closed loop" + f" who start over {self.ramp:g} s" * bool(self.ramp)
         return "all at once" if self.rate is None else f"{self.rate:.4g}/s"
-
-
-def statistics(values: Ints) -> dict[str, float]:
-    """Mean and percentiles."""
-    p50, p90, p99 = np.percentile(values, (50, 90, 99)).tolist()
-    return {"mean": float(values.mean()), "p50": p50, "p90": p90, "p99": p99}
 
 
 def _path(reference: str) -> Path:
