@@ -245,7 +245,7 @@ def validate(data: tuple[Path, ...], sample: int | None, seed: int, predictions:
         raise click.UsageError("give --data: a table of measured points")
     kept = {flag: path for flag, path in (("--predictions", predictions), ("--out", out)) if path}
     for flag, path in kept.items():
-        options.writable(flag, path, ".parquet" if flag == "--predictions" else ".html")
+        options.writable(flag, path, (".parquet",) if flag == "--predictions" else (".html",))
     found = validating.found(data, sample, seed)
     result = options.headed(found.to_dict(), seed)
     validating.keep(found, result, kept)
