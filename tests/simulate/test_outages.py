@@ -181,6 +181,15 @@ def test_a_cache_lost_at_its_source_is_computed_again(asked: Asked, serve: Serve
     assert outcome.served.all()
 
 
+def test_who_waits_for_a_cache_that_is_lost_is_sent_away_with_the_next_step(asked: Asked, serve: Serve) -> None:
+    """The only seat is taken from 2 to 11: the prompt is computed again from 4 to 5, in time for the seat, and its cache sent at 11."""
+    one_seat = replace(POLICY, max_num_seqs=1)
+    pools = (Pool(SECOND, POLICY, 2, PREFILL), Pool(SECOND, one_seat, 1, DECODE))
+    outcome = serve(asked((4, 10), (4, 2)), Fleet(pools, link_bandwidth=4.0, outages=(Outage(3.5, 1, DOWN),)))
+    assert outcome.finish.tolist() == [11.0, 13.0]
+    assert outcome.first_token[1] == 12.0
+
+
 def test_caches_are_held_while_no_decode_replica_is_up(asked: Asked, serve: Serve) -> None:
     """The prompt is computed at 1, sent from 10 on."""
     outcome = serve(asked((4, 2)), apart(Outage(0.0, 2, DOWN), Outage(10.0, 2, UP), decode=1))

@@ -1085,8 +1085,7 @@ def _switch(m: int) -> None:
     run = fleet(m)
     while run.outage < run.all_outages and outages(m, run.outage).moment <= run.now:
         replica, up = outages(m, run.outage).replica, outages(m, run.outage).up
-        here = replicas(m, replica)
-        run.outage += 1
+        here, run.outage = replicas(m, replica), run.outage + 1
         if here.up == up:
             continue
         here.up = up
@@ -1097,8 +1096,7 @@ def _switch(m: int) -> None:
                 _link(m, run.again, run.row_links, _pop(m, run.hold, run.row_links))
             _start_all_again(m)
         else:
-            run.awake -= here.awake
-            here.awake = 0
+            run.awake, here.awake = run.awake - here.awake, 0
             _fail(m, replica)
 
 
@@ -1128,6 +1126,8 @@ def _fail(m: int, replica: int) -> None:
     for rank in range(here.first_rank, here.first_rank + pool.ranks):
         _clear(m, rank)
         _start_all_again(m)
+    for other in range(run.all_replicas):  # what waits there for a cache that is lost leaves with the next step
+        _interrupt(m, other, False)
 
 
 def _clear(m: int, rank: int) -> None:
