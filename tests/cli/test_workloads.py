@@ -2,12 +2,10 @@
 
 import io
 import json
-import signal
-import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,6 @@ import pytest
 from assay._base.schema import check
 from assay.cli import progress
 from assay.workloads import Workload
-
-ROOT = Path(__file__).parents[2]
 
 
 class Terminal(io.StringIO):
@@ -137,21 +133,29 @@ def test_unsorted_arrivals_are_sorted_and_it_says_so(place: Path, assay: Callabl
     assert "arrivals were not in order: rows sorted by arrival" in json.loads(assay("workloads x.csv --json").out)["assumptions"]
 
 
-def test_an_interrupt_leaves_nothing_half_written(place: Path) -> None:
-    """Ctrl-C while a long trace is read: exit 130, and no file beside the trace."""
-    with (place / "long.csv").open("w") as file:
-        file.write("arrival,input,output\n")
-        file.writelines(f"{row},{row % 4000 + 1},{row % 300 + 1}\n" for row in range(2_000_000))
-    before = sorted(place.iterdir())
-    files = [str(place / name) for name in ("long.csv", "x.toml", "x.html")]
-    words = [sys.executable, "-m", "assay", "workloads", files[0], "--out", files[1], "--out", files[2]]
-    running = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    time.sleep(1.5)
-    running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=60)
-    assert running.returncode == 130
-    assert (out, err) == ("", "assay: interrupted\n")
-    assert sorted(place.iterdir()) == before
+@pytest.mark.parametrize("where", ["reading", "description", "page"])
+def test_an_interrupt_leaves_nothing_half_written(
+    where: str, trace: Path, assay: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while a trace is read, or while a file is written: exit 130, and no file beside the trace but what was whole before."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def half_written(_: object, path: Path) -> None:
+        path.write_text("title = ")
+        raise KeyboardInterrupt
+
+    if where == "reading":
+        monkeypatch.setattr(progress, "bar", lambda *_, **__: nullcontext(interrupted))
+    elif where == "description":
+        monkeypatch.setattr("assay.workloads.write_description", half_written)
+    else:
+        monkeypatch.setattr("assay.report.trace_page.render", interrupted)
+    before = sorted(trace.parent.iterdir())
+    ended = assay("workloads", "trace.jsonl", "--out", "x.html", "--out", "x.toml")
+    assert (ended.code, ended.out, ended.err.strip()) == (130, "", "assay: interrupted")
+    assert [path.name for path in sorted(trace.parent.iterdir()) if path not in before] == (["x.html"] if where == "description" else [])
 
 
 def test_progress_of_reading_is_shown_as_a_share(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,7 @@ def test_rows_are_counted_through_all_pieces(small_pieces: None, tmp_path: Path)
     line = '{"arrival": 1, "input": 5, "output": 5}'
     for bad, problem in (
         ('{"arrival"', "row 31 is no JSON"),
-        ('{"arrival": 1, "input": 5}', "empty in row 31|output: is missing from row 31"),
+        ('{"arrival": 1, "input": 5}', "output: is (empty in|missing from) row 31"),
     ):
         (tmp_path / "x.jsonl").write_text("\n".join([line] * 30 + [bad]))
         with pytest.raises(InputError, match=problem):
@@ -74,6 +74,13 @@ def test_times_before_the_first_piece_are_kept(small_pieces: None, tmp_path: Pat
     times = [f"2023-11-16 18:{minute:02}:00,5,5" for minute in (30, 40, 20, 10, 50)]
     (tmp_path / "x.csv").write_text("\n".join(["TIMESTAMP,ContextTokens,GeneratedTokens", *times]))
     assert Workload.load(tmp_path / "x.csv").arrival.tolist() == [0, 600, 1200, 1800, 2400]
+
+
+def test_think_times_do_not_depend_on_pieces(small_pieces: None, tmp_path: Path) -> None:
+    """Where they are told from the turn before, also when that stands in the piece before."""
+    rows = [f"a,{10 * row},600,5,,{row % 3}" for row in range(30)]
+    (tmp_path / "x.csv").write_text("\n".join(["session,t,in,out,think_time,api_time", *rows]))
+    assert Workload.load(tmp_path / "x.csv").think.tolist() == [0, *(10 - row % 3 for row in range(29))]
 
 
 def test_a_line_break_within_quotes_is_no_end_of_a_row(small_pieces: None, tmp_path: Path) -> None:

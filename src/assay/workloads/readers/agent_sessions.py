@@ -29,17 +29,21 @@ CLOCK = "the clock of each session is its own: all sessions are there from the s
 def read(pieces: Iterator[Rows]) -> Columns:
     """A row per turn, in the order of the turns of each session."""
     numbered: dict[Any, int] = {}
-    columns, file = joined(pieces, lambda rows: _of_rows(rows, numbered))
-    return validated(columns, Source(file, "t", "in", "out", HASHES))
+    answering: list[Floats] = []
+    columns, file = joined(pieces, lambda rows: _of_rows(rows, numbered, answering))
+    return validated(_with_think(columns, np.concatenate(answering)), Source(file, "t", "in", "out", HASHES))
 
 
 def read_records(records: Iterator[Record]) -> Columns:
     """A JSON object per session; turns of sub-agents stand among those of their parent."""
-    columns, file = joined(records, _of_record)
-    return validated(columns, Source(file, "t", "in", "out", HASHES))
+    answering: list[Floats] = []
+    columns, file = joined(records, lambda record: _of_record(record, answering))
+    return validated(_with_think(columns, np.concatenate(answering)), Source(file, "t", "in", "out", HASHES))
 
 
-def _of_rows(rows: Rows, numbered: dict[Any, int]) -> Columns:
+def _of_rows(rows: Rows, numbered: dict[Any, int], answering: list[Floats]) -> Columns:
+    """Columns whose think times are NaN where none is given; seconds that answers took are added to `answering`."""
+    answering.append(_given(rows, ANSWERING))
     session = np.array([numbered.setdefault(each, len(numbered)) for each in rows.cells("session").to_list()], np.int64)
     columns = Columns(
         arrival=rows.numbers("t"),
@@ -49,7 +53,6 @@ def _of_rows(rows: Rows, numbered: dict[Any, int]) -> Columns:
         think=_given(rows, THINK),
         assumptions=(CLOCK,),
     )
-    columns = _with_think(columns, _given(rows, ANSWERING))
     if not rows.has(HASHES):
         return columns
     prefix, offsets = rows.ids(HASHES)
@@ -67,14 +70,15 @@ def _given(rows: Rows, column: str) -> Floats:
     return cells.fill_null(np.nan).to_numpy()
 
 
-def _of_record(record: Record) -> Columns:
-    times, thinks, answering = (Numbers(whole=False) for _ in range(3))
+def _of_record(record: Record, answering: list[Floats]) -> Columns:
+    """As of rows."""
+    times, thinks, answers = (Numbers(whole=False) for _ in range(3))
     prompts, outputs, counts, ids = (Numbers() for _ in range(4))
     for turn in _turns(record):
         times.append(turn.number("t"))
         prompts.append(turn.tokens("in", 1))
         outputs.append(turn.tokens("out"))
-        for name, held in ((THINK, thinks), (ANSWERING, answering)):
+        for name, held in ((THINK, thinks), (ANSWERING, answers)):
             held.append(np.nan if turn.get(name) is None else turn.number(name))
         hashes = turn.get(HASHES) or []
         if not all(type(each) is int and each >= 0 for each in hashes):
@@ -85,7 +89,7 @@ def _of_record(record: Record) -> Columns:
     columns = Columns(
         arrival=times.floats(), input=prompts.ints(), output=outputs.ints(), session=session, think=thinks.floats(), assumptions=(CLOCK,)
     )
-    columns = _with_think(columns, answering.floats())
+    answering.append(answers.floats())
     block = record.tokens(BLOCK_SIZE, 1)
     if COARSE % block:
         raise InputError(record.file, BLOCK_SIZE, f"is {block} in row {record.row}", f"Give a divisor of {COARSE}")
