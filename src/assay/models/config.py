@@ -47,7 +47,7 @@ def architecture(document: Mapping[str, Any], file: object) -> Architecture:
         quantised=quantised,
         max_context=fields.integer("context"),
         norms=_norms(fields),
-        positions=fields.integer("positions", 0),
+        positions=fields.integer("positions", 0) if fields.knows("positions") else 0,
         embedding_norm=fields.flag("embedding_norm"),
         head_bias=fields.flag("head_bias"),
         predictors=fields.integer("predictors", 0),

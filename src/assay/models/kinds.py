@@ -12,7 +12,7 @@ from assay._base.schema import DATA, read
 
 _TABLES = ("fields", "defaults", "nulls", "derived", "flags", "only")
 _LISTS = ("harmless", "tables", "uniform")
-_SCALARS = ("attention", "ffn", "recurrence", "layerwise", "windowed", "window_word", "index_word", "active_embedding")
+_SCALARS = ("attention", "ffn", "recurrence", "layerwise", "windowed", "window_word", "index_word", "active_embedding", "active_head")
 
 
 @cache
@@ -34,6 +34,7 @@ class Kind:
     window_word: str
     index_word: str
     active_embedding: bool
+    active_head: bool
     fields: Mapping[str, list[str]]
     defaults: Mapping[str, int]
     nulls: Mapping[str, int]
@@ -82,7 +83,7 @@ def _kind(name: str) -> Kind:
     merged = {key: {role: value for table in tables for role, value in table.get(key, {}).items()} for key in _TABLES}
     lists = {key: tuple(item for table in tables for item in table.get(key, ())) for key in _LISTS}
     empty = {key: "" for key in _SCALARS}
-    return Kind(**{**empty, "name": name, "window_word": "sliding_attention", "active_embedding": True, **scalars, **merged, **lists})
+    return Kind(**{**empty, "name": name, "window_word": "sliding_attention", "active_embedding": True, "active_head": True, **scalars, **merged, **lists})
 
 
 def _tables(name: str) -> Iterator[Mapping[str, Any]]:
