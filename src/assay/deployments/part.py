@@ -10,6 +10,7 @@ from assay.deployments.asked import Asked, check_asked
 from assay.deployments.speculation import Speculation
 from assay.engines import Engine
 from assay.models import Model
+from assay.models.compressed import CompressedAttention
 from assay.models.mixers import Recurrence
 from assay.models.shapes import Attention, ExpertsFfn, Ffn, LatentAttention
 
@@ -205,10 +206,10 @@ def _check_draft(draft: Model, part: Part) -> None:
         raise InputError("--speculate", draft.name, f"cannot run under {error.file}: {error.problem}", error.remedy) from None
 
 
-def _check_attention(attention: Attention | Recurrence, part: Part) -> None:
+def _check_attention(attention: Attention | CompressedAttention | Recurrence, part: Part) -> None:
     ranks, recurrent = part.tp // part.dp, isinstance(attention, Recurrence)
     _divides("--tp", ranks, "the heads of recurrences" if recurrent else "the attention heads", attention.heads)
-    if isinstance(attention, LatentAttention):
+    if isinstance(attention, LatentAttention | CompressedAttention):
         return
     shared, name = (attention.key_heads, "key heads") if isinstance(attention, Recurrence) else (attention.kv_heads, "KV heads")
     if shared % ranks and ranks % shared:

@@ -9,9 +9,11 @@ from dataclasses import replace
 
 from assay._base.precisions import Precision, precision, precisions
 from assay.deployments import Part, Speculation
+from assay.graph.compressed import compressed
 from assay.graph.op import ACTIVATION_BYTES, SAMPLED, Exchange, Op, Reach, Routing
 from assay.graph.recurrence import recurrent
 from assay.models import Model
+from assay.models.compressed import CompressedAttention
 from assay.models.mixers import Recurrence
 from assay.models.shapes import Attention, DenseFfn, ExpertsFfn, Ffn, GroupedAttention, Indexer, LatentAttention, Weights, last_layer
 
@@ -120,21 +122,24 @@ class Lowering:
         if self.architecture.embedding_norm:
             yield replace(self.norm("embedding norm", 1), once=True)
 
-    def norm(self, name: str, count: int, *, opens: bool = False, own: bool = False) -> Op:
-        """A norm over the residual stream, which every rank runs whole."""
-        weights = self.norms.per_channel * self.hidden
-        return replace(self.vector(name, count, self.hidden, weights=weights, opens=opens), own=own)
+    def norm(self, name: str, count: int, *, opens: bool = False, own: bool = False, leads: bool = False) -> Op:
+        """A norm over the residual streams, which every rank runs whole; one that `leads` a half of a layer comes with their mixing."""
+        weights = self.norms.per_channel * self.hidden + leads * self.architecture.mixing
+        streams = self.architecture.streams
+        return replace(self.vector(name, count, streams * self.hidden, weights=weights, opens=opens), own=own)
 
     def joined(self) -> Iterator[Op]:
         """What a layer for multi-token prediction begins with: the last token's embedding joined with the state before it."""
         yield self.norm("join norm", 2)
         yield self.gemm("join projection", 1, 2 * self.hidden, self.hidden, shards=1)
 
-    def attention(self, count: int, attention: Attention | Recurrence) -> Iterator[Op]:
+    def attention(self, count: int, attention: Attention | CompressedAttention | Recurrence) -> Iterator[Op]:
         """Norm, projections, attention over the cache or recurrence, output projection and the sum over its ranks."""
-        yield self.norm("attention norm", count, opens=True, own=True)
+        yield self.norm("attention norm", count, opens=True, own=True, leads=True)
         if isinstance(attention, Recurrence):
             yield from recurrent(self, count, attention)
+        elif isinstance(attention, CompressedAttention):
+            yield from compressed(self, count, attention)
         elif isinstance(attention, LatentAttention):
             yield from self._latent(count, attention)
         else:
@@ -161,13 +166,14 @@ class Lowering:
             reach = index.top_k
         pair = 2 * heads * (keys + values)
         cached = kv_heads * attention.kv_dim * self.kv_bytes
-        yield self._attend("attention", count, Reach(reach, pair, pair, cached, sparse=bool(index)), heads * (keys + values))
+        yield self.attend("attention", count, Reach(reach, pair, pair, cached, sparse=bool(index)), heads * (keys + values))
         yield self.gemm("output projection", count, heads * values, self.hidden, own=True)
 
     def _rope(self, count: int, attention: Attention, values: float) -> Op:
         return replace(self.vector("rope and cache write", count, values, weights=self._small(attention)), own=True)
 
-    def _attend(self, name: str, count: int, reach: Reach, values: float) -> Op:
+    def attend(self, name: str, count: int, reach: Reach, values: float) -> Op:
+        """Attention as far as `reach`; reads and writes `values` per token beside the cache."""
         return Op(
             name,
             "attention",
@@ -201,7 +207,7 @@ class Lowering:
             0.0 if sparse else 2 * rank * up,
             sparse,
         )
-        yield self._attend("latent attention", count, reach, heads * (compressed + rank))
+        yield self.attend("latent attention", count, reach, heads * (compressed + rank))
         yield self.gemm("output projection", count, heads * attention.v_dim, self.hidden, own=True)
 
     def _indexer(self, count: int, index: Indexer, rank: int) -> Iterator[Op]:
@@ -218,7 +224,7 @@ class Lowering:
     def ffn(self, count: int, ffn: Ffn, *, opens: bool) -> Iterator[Op]:
         """Norm, then a dense FFN or a router with its experts, and the sum over ranks; it may be what `opens` its layer."""
         if opens or self.norms.ffn:
-            yield self.norm("ffn norm", count, opens=opens)
+            yield self.norm("ffn norm", count, opens=opens, leads=True)
         if self.dp > 1:
             yield from self.exchange("token all-gather", count, "all-gather", self.tp, self.hidden)
         if isinstance(ffn, ExpertsFfn):

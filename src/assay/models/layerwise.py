@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from assay.models.compressed import CompressedAttention
 from assay.models.kinds import Fields
 from assay.models.mixers import Recurrence
 from assay.models.shapes import Attention, DenseFfn, Ffn, GroupedAttention
 
-Layer = tuple[Attention | Recurrence | None, Ffn | None]
+Layer = tuple[Attention | CompressedAttention | Recurrence | None, Ffn | None]
 
 
 def layers(fields: Fields) -> list[Layer]:

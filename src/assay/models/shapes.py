@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from assay.models.compressed import CompressedAttention
     from assay.models.mixers import Recurrence
 
 
@@ -232,11 +233,11 @@ class LayerGroup:
     """`count` layers that are alike: each an attention or recurrence, then an FFN, or one of them alone."""
 
     count: int
-    attention: "Attention | Recurrence | None"
+    attention: "Attention | CompressedAttention | Recurrence | None"
     ffn: Ffn | None
 
     @property
-    def halves(self) -> tuple["Attention | Recurrence | Ffn", ...]:
+    def halves(self) -> tuple["Attention | CompressedAttention | Recurrence | Ffn", ...]:
         """What a layer is made of; each has a norm before it."""
         return tuple(half for half in (self.attention, self.ffn) if half)
 
@@ -263,7 +264,8 @@ class Architecture:
     `precision` is what the checkpoint stores its quantised classes in (`quantised`, of the classes of Weights); all other tensors
     are 16 bit. `max_context` is the longest sequence in tokens. `positions` is how many positions have a learned embedding,
     `embedding_norm` says that a norm follows the embedding, `head_bias` that the head has a bias. `predictors` is how many layers for
-    multi-token prediction come with the model: they draft, and no count of the model includes them.
+    multi-token prediction come with the model: they draft, and no count of the model includes them. `streams` is how many residual
+    streams there are side by side, mixed by learned weights around each half of a layer (Xie et al., arXiv 2512.24880).
     """
 
     hidden: int
@@ -278,6 +280,7 @@ class Architecture:
     embedding_norm: bool = False
     head_bias: bool = False
     predictors: int = 0
+    streams: int = 1
 
     @property
     def depth(self) -> int:
@@ -291,8 +294,15 @@ class Architecture:
 
     @property
     def last_norm(self) -> int:
-        """Parameters of the last norm and of the head's bias."""
-        return self.norms.per_channel * self.hidden + self.head_bias * self.vocab
+        """Parameters of the last norm, of the head's bias, and of what makes one of the streams."""
+        mixing = self.streams * (self.streams * self.hidden + 1) + 1 if self.streams > 1 else 0
+        return self.norms.per_channel * self.hidden + self.head_bias * self.vocab + mixing
+
+    @property
+    def mixing(self) -> int:
+        """Parameters that mix the streams around one half of a layer: into one before it, out of one after it, and with each other."""
+        weights = (2 + self.streams) * self.streams
+        return weights * (self.streams * self.hidden + 1) + 3 if self.streams > 1 else 0
 
     def weights(self) -> dict[str, Weights]:
         """Parameters of the whole model by tensor class; a tied head is counted once, as the head."""
@@ -309,7 +319,7 @@ class Architecture:
             yield Weights("embedding", self.looked_up, self.looked_up)
         yield Weights("norm", norm, norm)
         for group in self.layers:
-            norms = self.norms.weights(group, self.hidden)
+            norms = self.norms.weights(group, self.hidden) + self.mixing * len(group.halves)
             for part in (Weights("norm", norms, norms), *(part for half in group.halves for part in half.weights(self.hidden))):
                 yield Weights(part.kind, part.total * group.count, part.active * group.count)
 

@@ -11,6 +11,7 @@ from assay.chips import Chip
 from assay.deployments import Asked, check_asked, resolve
 from assay.engines import Engine, for_family
 from assay.models import Model
+from assay.models.compressed import CompressedAttention
 from assay.models.shapes import ExpertsFfn, LatentAttention
 from assay.search.estimate import prompt_latency
 from assay.search.plant import Plant, build
@@ -155,7 +156,7 @@ def _expert_variants(model: Model, engine: Engine, asked: Asked, tp: int) -> Ite
     if tp == 1 or not any(isinstance(group.ffn, ExpertsFfn) for group in layers) or not engine.has("expert_parallel"):
         return
     yield replace(asked, tp=tp, ep=tp)
-    if any(isinstance(group.attention, LatentAttention) for group in layers) and engine.has("attention_dp"):
+    if any(isinstance(group.attention, LatentAttention | CompressedAttention) for group in layers) and engine.has("attention_dp"):
         yield replace(asked, tp=tp, ep=tp, dp=tp)
 
 
