@@ -121,7 +121,7 @@ def _grouped(fields: Fields, window: int, index: Indexer | None) -> GroupedAtten
     if heads % kv_heads:
         problem = f"is {kv_heads}, which does not divide {heads} {fields.name(own['heads'])}"
         raise fields.wrong(own["kv_heads"], problem, "Give a divisor")
-    return GroupedAttention(**sizes, window=window, index=index, **flags)
+    return replace(GroupedAttention(**sizes, **flags), window=window, index=index)  # type: ignore[arg-type]
 
 
 def _latent(fields: Fields, index: Indexer | None) -> LatentAttention:

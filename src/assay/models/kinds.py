@@ -82,8 +82,19 @@ def _kind(name: str) -> Kind:
     scalars = {key: value for table in tables for key, value in table.items() if key in _SCALARS}
     merged = {key: {role: value for table in tables for role, value in table.get(key, {}).items()} for key in _TABLES}
     lists = {key: tuple(item for table in tables for item in table.get(key, ())) for key in _LISTS}
-    empty = {key: "" for key in _SCALARS}
-    return Kind(**{**empty, "name": name, "window_word": "sliding_attention", "active_embedding": True, "active_head": True, **scalars, **merged, **lists})
+    empty = dict.fromkeys(_SCALARS, "")
+    return Kind(
+        **{
+            **empty,
+            "name": name,
+            "window_word": "sliding_attention",
+            "active_embedding": True,
+            "active_head": True,
+            **scalars,
+            **merged,
+            **lists,
+        }
+    )
 
 
 def _tables(name: str) -> Iterator[Mapping[str, Any]]:

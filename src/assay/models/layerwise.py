@@ -40,7 +40,9 @@ def _by_blocks(fields: Fields) -> list[Layer]:
     if blocks is None:
         raise fields.wrong("blocks", "is missing", "Add it, as in the config.json of the model: one table for each layer")
     _one_each(fields, "blocks", len(blocks))
-    return [(_block_attention(fields, _half(fields, block, "attention")), _block_ffn(fields, _half(fields, block, "ffn"))) for block in blocks]
+    return [
+        (_block_attention(fields, _half(fields, block, "attention")), _block_ffn(fields, _half(fields, block, "ffn"))) for block in blocks
+    ]
 
 
 def _half(fields: Fields, block: Mapping[str, Any], half: str) -> Mapping[str, Any]:

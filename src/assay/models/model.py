@@ -11,10 +11,11 @@ from assay._base.errors import InputError
 from assay._base.facts import Fact
 from assay._base.precisions import precisions
 from assay._base.schema import read
+from assay.models.compressed import CompressedAttention
 from assay.models.config import architecture
 from assay.models.kinds import kind_of, wrapper
 from assay.models.mixers import Recurrence
-from assay.models.shapes import Architecture, Attention, ExpertsFfn, GroupedAttention
+from assay.models.shapes import Architecture, Attention, ExpertsFfn, GroupedAttention, LatentAttention
 from assay.models.storage import beside
 
 _BITS_PER_BYTE = 8
@@ -96,6 +97,8 @@ class Model:
         experts = any(isinstance(group.ffn, ExpertsFfn) for group in groups)
         attentions = [group.attention for group in groups if group.attention and not isinstance(group.attention, Recurrence)]
         traits = ["mixture of experts" if experts else "dense", *map(_attention_words, attentions[-1:])]
+        if any(attention.index for attention in attentions):
+            traits.append("sparse")
         recurrent = sum(group.count for group in groups if isinstance(group.attention, Recurrence))
         if recurrent:
             traits.append(f"recurrent in {recurrent} of {self.layers} layers")
@@ -133,13 +136,12 @@ class Model:
         }
 
 
-def _attention_words(attention: Attention) -> str:
-    sparse = ", sparse" if attention.index else ""
+def _attention_words(attention: Attention | CompressedAttention) -> str:
     if not isinstance(attention, GroupedAttention):
-        return f"latent attention{sparse}"
+        return "latent attention" if isinstance(attention, LatentAttention) else "compressed attention"
     if attention.kv_heads == attention.heads:
         return "multi-head attention"
-    return "multi-query attention" if attention.kv_heads == 1 else f"grouped-query attention{sparse}"
+    return "multi-query attention" if attention.kv_heads == 1 else "grouped-query attention"
 
 
 def _locate(reference: str | Path) -> Path:

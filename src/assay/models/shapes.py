@@ -244,8 +244,10 @@ class LayerGroup:
 
 @dataclass(frozen=True)
 class Norms:
-    """Norms of a layer: how many go with its attention and its FFN (0: that half shares the norm of the other), and how many learned
-    numbers each has per channel, the last norm too: none, a scale, or a scale and a bias."""
+    """How many norms of a layer go with its attention and its FFN; 0: that half shares the norm of the other.
+
+    `per_channel` learned numbers are in each, the last norm too: none, a scale, or a scale and a bias.
+    """
 
     attention: int = 1
     ffn: int = 1
