@@ -194,8 +194,9 @@ def test_every_layer_attends_within_its_reach(name: str) -> None:
             attending[op.reach.window] += op.count
     expected = Counter[int]()
     for group in model.architecture.layers:
+        reaches = group.attention.reaches if group.attention else ()
         picks = getattr(group.attention, "index", None)
-        expected.update(dict.fromkeys([reach for reach in group.attention.reaches if reach or not picks], group.count) if group.attention else {})
+        expected.update(dict.fromkeys([reach for reach in reaches if reach or not picks], group.count))
     assert attending == expected
 
 

@@ -113,15 +113,14 @@ def _indexer(fields: Fields, *, shared: bool) -> Indexer:
 def _grouped(fields: Fields, window: int, index: Indexer | None) -> GroupedAttention:
     """A layer with a window may have sizes of its own: roles that begin with window_."""
     own = {role: f"window_{role}" if window and fields.knows(f"window_{role}") else role for role in (*_SIZES, *_FLAGS)}
-    sizes = {size: fields.integer(own[size], 0 if size == "v_dim" else 1) for size in _SIZES}
+    heads, head_dim, v_dim = fields.integer(own["heads"]), fields.integer(own["head_dim"]), fields.integer(own["v_dim"], 0)
+    one = fields.flag("multi_query") and not fields.flag("own_kv_heads")
+    kv_heads = 1 if one else fields.integer(own["kv_heads"])
     flags = {flag: fields.flag(own[flag]) for flag in _FLAGS}
-    if fields.flag("multi_query") and not fields.flag("own_kv_heads"):
-        sizes["kv_heads"] = 1
-    heads, kv_heads = sizes["heads"], sizes["kv_heads"]
     if heads % kv_heads:
         problem = f"is {kv_heads}, which does not divide {heads} {fields.name(own['heads'])}"
         raise fields.wrong(own["kv_heads"], problem, "Give a divisor")
-    return replace(GroupedAttention(**sizes, **flags), window=window, index=index)  # type: ignore[arg-type]
+    return GroupedAttention(heads, kv_heads, head_dim, window, v_dim=v_dim, index=index, **flags)
 
 
 def _latent(fields: Fields, index: Indexer | None) -> LatentAttention:
@@ -131,11 +130,14 @@ def _latent(fields: Fields, index: Indexer | None) -> LatentAttention:
 
 def _compressed(fields: Fields, ratio: int) -> CompressedAttention:
     """Entries of the lower ratio overlap and are picked by an indexer, whose top_k counts entries."""
-    sizes = {size: fields.integer(size) for size in ("heads", "head_dim", "q_rank", "window", "groups", "out_rank")}
+    heads, head_dim, q_rank, window, groups, out_rank = (
+        fields.integer(size) for size in ("heads", "head_dim", "q_rank", "window", "groups", "out_rank")
+    )
+    attention = CompressedAttention(heads, head_dim, q_rank, window, groups, out_rank, ratio)
     if ratio != fields.integer("index_ratio"):
-        return CompressedAttention(**sizes, ratio=ratio)
+        return attention
     index = _indexer(fields, shared=False)
-    return CompressedAttention(**sizes, ratio=ratio, overlap=True, index=replace(index, top_k=index.top_k * ratio))
+    return replace(attention, overlap=True, index=replace(index, top_k=index.top_k * ratio))
 
 
 def _dense(fields: Fields) -> DenseFfn:

@@ -165,12 +165,9 @@ def _from_json(path: Path) -> Model:
     document = beside(document, _quantisation_of(path))
     shape = architecture(document, path)
     name = path.resolve().parent.name if path.stem == "config" else path.stem
-    return Model(name, shape, source=str(path), notes=_wrapping(document), **_counted(document, path))
-
-
-def _counted(document: Mapping[str, Any], path: Path) -> dict[str, bool]:
     kind = kind_of(document, path)
-    return {"active_embedding": kind.active_embedding, "active_head": kind.active_head}
+    notes = _wrapping(document)
+    return Model(name, shape, (), None, None, str(path), notes, kind.active_embedding, kind.active_head)
 
 
 def _quantisation_of(path: Path) -> Any:
@@ -189,6 +186,7 @@ def _wrapping(document: Mapping[str, Any]) -> tuple[str, ...]:
 def _from_toml(path: Path) -> Model:
     document = read(path, "model")
     config = {name: None if value == _NULL else value for name, value in document["config"].items()}
+    kind = kind_of(config, path)
     return Model(
         name=path.stem,
         architecture=architecture(config, path),
@@ -197,5 +195,6 @@ def _from_toml(path: Path) -> Model:
         published_active=document["active_parameters"],
         source=document["source"],
         notes=(*document.get("notes", ()), *_wrapping(config)),
-        **_counted(config, path),
+        active_embedding=kind.active_embedding,
+        active_head=kind.active_head,
     )
