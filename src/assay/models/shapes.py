@@ -329,7 +329,7 @@ class Architecture:
     def predictor_weights(self) -> int:
         """Parameters of the layers for multi-token prediction: each like the last layer, two norms, a projection of two inputs to one.
 
-        They share embedding, last norm and head with the model, or repeat them (DeepSeek-V3 technical report, section 2.2).
+        They share embedding, last norm and head with the model, or repeat them (arXiv 2412.19437, section 2.2).
         """
         if not self.predictors:
             return 0
