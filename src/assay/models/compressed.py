@@ -1,27 +1,28 @@
-"""Attention over a short window and over a cache in which many tokens become one entry."""
+"""Attention over a window of the last tokens and over compressed entries of all that came before."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from assay.models.shapes import Indexer, Weights
+from assay.models.shapes import Weights
 
 
-class Projections(NamedTuple):
-    """Parameters of the projections of a layer: `whole` ones that every rank holds, and those split over heads."""
+@dataclass(frozen=True)
+class Selection:
+    """The small attention that picks, for each query, the `top_k` compressed entries that attention reads; it compresses keys alike."""
 
-    whole: int
-    query: int
-    out: int
+    heads: int
+    dim: int
+    top_k: int
 
 
 @dataclass(frozen=True)
 class CompressedAttention:
-    """Queries from `q_rank` values; one head of keys, which are the values too; an output projection through `groups` of `out_rank`.
+    """One vector of `head_dim` per token is both key and value of all heads; it is kept for `window` tokens.
 
-    The last `window` tokens are read as they are. Before them every `ratio` tokens have become one entry (0: there is nothing before
-    them), each a mean by learned weights over its tokens, and with `overlap` over those of the entry before. With an `index`, which has
-    entries of its own, attention reads only its `top_k` tokens' worth of entries.
+    Every `ratio` tokens (0: never) become one entry of the same width, a sum that a projected gate weighs. With `picks` an entry also
+    draws on the tokens before its own, from a second half of twice as wide projections, and only what is picked is read; without, all.
+    Queries pass through `q_rank` values; outputs in `groups` of heads through `group_rank` values each. Layers of compressed sparse and
+    heavily compressed attention as in configuration and model code of Hugging Face transformers.
     """
 
     heads: int
@@ -29,55 +30,47 @@ class CompressedAttention:
     q_rank: int
     window: int
     groups: int
-    out_rank: int
+    group_rank: int
     ratio: int = 0
-    overlap: bool = False
-    index: Indexer | None = None
+    picks: Selection | None = None
+
+    @property
+    def halves(self) -> int:
+        """Widths that the projections of compression have of that of an entry."""
+        return 2 if self.picks else 1
 
     @property
     def kv_elements(self) -> float:
-        """Values that one layer caches per token: its key within the window, and its share of entries."""
-        return self.head_dim + ((self.head_dim + (self.index.dim if self.index else 0)) / self.ratio if self.ratio else 0)
+        """Values that one layer caches per token while it is in the window; beyond, its share of an entry alone."""
+        entry = self.head_dim + (self.picks.dim if self.picks else 0)
+        return self.head_dim + (entry / self.ratio if self.ratio else 0)
 
     @property
     def reaches(self) -> tuple[int, ...]:
-        """How far back it looks: its window, and to the start at entries, of which an indexer may pick some."""
+        """How far back it looks: the window; the tokens in the entries that are picked, and all for picking; or all."""
         if not self.ratio:
             return (self.window,)
-        return (self.window, 0, self.index.top_k) if self.index else (self.window, 0)
+        return (self.window, self.picks.top_k * self.ratio, 0) if self.picks else (self.window, 0)
 
     @property
-    def series(self) -> int:
-        """Series of keys from which entries are made: one for their own tokens, one for those of the entry before."""
-        return 2 if self.overlap else 1
-
-    @property
-    def entry_columns(self) -> int:
-        """Columns of the projections to the series of keys and to their weights."""
-        return 2 * self.series * self.head_dim if self.ratio else 0
-
-    def index_parameters(self, hidden: int) -> int:
-        """Parameters of the projections of the indexer, whose keys are made into entries as those of attention are."""
-        if not self.index:
-            return 0
-        return self.q_rank * self.index.heads * self.index.dim + hidden * (self.index.heads + 2 * self.series * self.index.dim)
-
-    def projections(self, hidden: int) -> Projections:
-        """Parameters of the projections of one layer, the indexer's apart."""
-        values = self.heads * self.head_dim
-        whole = hidden * (self.q_rank + self.head_dim + self.entry_columns)
-        return Projections(whole, self.q_rank * values, self.out_rank * (values + self.groups * hidden))
+    def compression(self) -> int:
+        """Columns of the projection of entries and their gates, for the entries and for what picks among them."""
+        width = self.head_dim + (self.picks.dim if self.picks else 0)
+        return 2 * self.halves * width if self.ratio else 0
 
     @property
     def small(self) -> int:
-        """Norms, sinks, and weights of tokens by their place within an entry."""
-        count = self.q_rank + self.head_dim + self.heads
-        for dim in (self.head_dim, self.index.dim if self.index else 0) if self.ratio else ():
-            count += dim + self.ratio * self.series * dim
-        return count
+        """Parameters of norms, of sinks, and of the positions within a compressed span."""
+        entry = self.compression // 2
+        norms = self.q_rank + self.head_dim + (entry // self.halves if self.ratio else 0)
+        return norms + self.heads + self.ratio * entry
 
     def weights(self, hidden: int) -> Iterator[Weights]:
-        """Parameters of one layer."""
-        linear = sum(self.projections(hidden)) + self.index_parameters(hidden)
-        yield Weights("attention", linear, linear)
+        """Parameters of the projections, the compression, the norms and the sinks of one layer."""
+        query = self.heads * self.head_dim
+        linear = hidden * (self.q_rank + self.head_dim + self.compression) + self.q_rank * query
+        linear += query * self.group_rank + self.groups * self.group_rank * hidden
+        if self.picks:
+            linear += self.q_rank * self.picks.heads * self.picks.dim + hidden * self.picks.heads
+        yield Weights("linear", linear, linear)
         yield Weights("norm", self.small, self.small)
