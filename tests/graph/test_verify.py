@@ -195,7 +195,7 @@ def test_every_layer_attends_within_its_reach(name: str) -> None:
     expected = Counter[int]()
     for group in model.architecture.layers:
         reaches = group.attention.reaches if group.attention else ()
-        picks = getattr(group.attention, "index", None)
+        picks = getattr(group.attention, "index", None) or getattr(group.attention, "picks", None)
         expected.update(dict.fromkeys([reach for reach in reaches if reach or not picks], group.count))
     assert attending == expected
 

@@ -15,6 +15,7 @@ from assay.models.mixers import Recurrence
 from assay.models.shapes import DenseFfn, ExpertsFfn, GroupedAttention, LatentAttention
 
 SHIPPED = sorted(name for name in names("models") if Model.load(name).state_bytes_per_sequence)
+SHIPPED += ["deepseek-v4-flash", "deepseek-v4-pro"]
 DELTA = {
     "model_type": "qwen3_next",
     "hidden_size": 64,
@@ -101,7 +102,7 @@ def test_published_names_resolve(shared):
     """Every spelling of a shipped hybrid in the published table leads to it."""
     table = pl.read_parquet(shared / "published" / "published.parquet", columns=["model", "model_published"]).unique()
     found = {model for model, spelling in table.iter_rows() if model in SHIPPED and Model.load(spelling).name == model}
-    assert found == {"qwen3.5-397b-a17b", "nemotron-3-nano-30b-a3b"}
+    assert found == {"qwen3.5-397b-a17b", "nemotron-3-nano-30b-a3b", "deepseek-v4-pro"}
 
 
 def test_which_layers_are_what():
@@ -226,3 +227,17 @@ TABLE = CHANNELS["linear_attn_config"]
 def test_what_cannot_be_right_is_refused(base, changes, field):
     """Layouts that do not fit, sizes that do not divide, and fields that are not understood are refused by name."""
     assert refusal({**base, **changes}).field == field
+
+
+def test_a_wrapped_language_model_is_read():
+    """A document of a known kind with vision beside the language model is read as that; a quantisation of the whole counts."""
+    text = {**DELTA, "model_type": "qwen3_5_moe_text"}
+    whole = {
+        "model_type": "qwen3_5_moe",
+        "text_config": text,
+        "vision_config": {"depth": 27},
+        "quantization_config": {"quant_method": "fp8"},
+    }
+    assert architecture(whole, "config.json") == read(text, quantization_config={"quant_method": "fp8"})
+    assert architecture({**whole, "model_type": "other"}, "config.json") == architecture(whole, "config.json")
+    assert refusal({"model_type": "qwen3_5_moe", "vision_config": {}}).field == "model_type"

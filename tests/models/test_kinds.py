@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from assay._base.errors import InputError
 from assay.models import Model
-from assay.models.compressed import CompressedAttention
 from assay.models.config import architecture
 from assay.models.shapes import DenseFfn, ExpertsFfn, GroupedAttention, Indexer, LatentAttention, Norms
 
@@ -342,49 +341,6 @@ def test_blocks_that_an_indexer_picks():
         refusal("minimax_m3", base, sparse_attention_config={**table, "sparse_attention_freq": [1]})
         == "sparse_attention_config.sparse_attention_freq"
     )
-
-
-COMPRESSED = {
-    **WIDE,
-    "num_key_value_heads": 1,
-    "q_lora_rank": 24,
-    "sliding_window": 16,
-    "o_groups": 2,
-    "o_lora_rank": 12,
-    "index_n_heads": 4,
-    "index_head_dim": 8,
-    "index_topk": 32,
-    "compress_ratios": [0, 0, 4, 128, 4, 128, 4, 128, 0],
-}
-
-
-def test_entries_that_stand_for_many_tokens():
-    """Ratios say where entries are and how many tokens each stands for; those of the lower one overlap and are picked."""
-    layers = read("deepseek_v4", COMPRESSED).layers
-    window = CompressedAttention(8, 8, 24, 16, 2, 12)
-    near = CompressedAttention(8, 8, 24, 16, 2, 12, 4, overlap=True, index=Indexer(4, 8, 128))
-    far = CompressedAttention(8, 8, 24, 16, 2, 12, 128)
-    assert [(group.count, group.attention) for group in layers] == [(2, window), (3, near), (3, far)]
-    words = {0: "sliding_attention", 4: "compressed_sparse_attention", 128: "heavily_compressed_attention"}
-    told = [words[ratio] for ratio in COMPRESSED["compress_ratios"][:8]]
-    assert read("deepseek_v4", COMPRESSED, compress_ratios=..., layer_types=told).layers == layers
-    assert (near.reaches, far.reaches, window.reaches) == ((16, 0, 128), (16, 0), (16,))
-    assert near.kv_elements == 8 + 8 / 4 + 8 / 4
-    for ratios in ([0] * 7, [0] * 7 + [8]):
-        assert refusal("deepseek_v4", COMPRESSED, compress_ratios=ratios) == "compress_ratios"
-    assert refusal("deepseek_v4", COMPRESSED, compress_ratios=...) == "compress_ratios"
-
-
-def test_entries_are_counted_matrix_by_matrix():
-    """Queries, keys, series of keys with their weights, the indexer's own, two output projections; streams are mixed around each half."""
-    h, heads, d, q, groups, rank, width, top = 64, 8, 8, 24, 2, 12, 8, 4
-    base = h * q + q * heads * d + h * d + heads * d * rank + groups * rank * h + q + d + heads
-    far = h * d + h * d + 128 * d + d
-    near = 2 * (h * d + h * d + 4 * d) + d + 2 * (h * width + h * width + 4 * width) + width + q * top * width + h * top
-    ffn = 8 * 3 * h * 16 + 3 * h * 16 + h * 8 + 8
-    mixing = 24 * 4 * h + 24 + 3
-    layers = 8 * (base + ffn + 2 * h + 2 * mixing) + 3 * near + 3 * far
-    assert Model("random", read("deepseek_v4", COMPRESSED)).parameters == layers + 2 * 100 * h + h + 4 * 4 * h + 4 + 1
 
 
 def test_kv_heads_of_each_layer():

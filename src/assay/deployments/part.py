@@ -209,6 +209,8 @@ def _check_draft(draft: Model, part: Part) -> None:
 def _check_attention(attention: Attention | CompressedAttention | Recurrence, part: Part) -> None:
     ranks, recurrent = part.tp // part.dp, isinstance(attention, Recurrence)
     _divides("--tp", ranks, "the heads of recurrences" if recurrent else "the attention heads", attention.heads)
+    if isinstance(attention, CompressedAttention):
+        _divides("--tp", ranks, "the groups of attention outputs", attention.groups)
     if isinstance(attention, LatentAttention | CompressedAttention):
         return
     shared, name = (attention.key_heads, "key heads") if isinstance(attention, Recurrence) else (attention.kv_heads, "KV heads")

@@ -122,20 +122,36 @@ class Lowering:
         if self.architecture.embedding_norm:
             yield replace(self.norm("embedding norm", 1), once=True)
 
-    def norm(self, name: str, count: int, *, opens: bool = False, own: bool = False, leads: bool = False) -> Op:
-        """A norm over the residual streams, which every rank runs whole; one that `leads` a half of a layer comes with their mixing."""
-        weights = self.norms.per_channel * self.hidden + leads * self.architecture.mixing
-        streams = self.architecture.streams
-        return replace(self.vector(name, count, streams * self.hidden, weights=weights, opens=opens), own=own)
+    def norm(self, name: str, count: int, *, opens: bool = False, own: bool = False) -> Op:
+        """A norm over the residual stream, which every rank runs whole."""
+        weights = self.norms.per_channel * self.hidden
+        return replace(self.vector(name, count, self.hidden, weights=weights, opens=opens), own=own)
 
     def joined(self) -> Iterator[Op]:
         """What a layer for multi-token prediction begins with: the last token's embedding joined with the state before it."""
         yield self.norm("join norm", 2)
         yield self.gemm("join projection", 1, 2 * self.hidden, self.hidden, shards=1)
 
+    def mixing(self, name: str, count: int, weights: float) -> Iterator[Op]:
+        """Weights of the residual streams, whole on each rank: streams are read to be weighed, and again to be mixed and written."""
+        if weights:
+            yield Op(
+                name,
+                "gemm",
+                count,
+                flops=2 * weights,
+                weights=weights,
+                tensor="router",
+                rate=self.part.rate(precisions()["bf16"]),
+                copies=self.tp,
+                activation_bytes=3 * self.architecture.streams * self.hidden * ACTIVATION_BYTES,
+            )
+
     def attention(self, count: int, attention: Attention | CompressedAttention | Recurrence) -> Iterator[Op]:
         """Norm, projections, attention over the cache or recurrence, output projection and the sum over its ranks."""
-        yield self.norm("attention norm", count, opens=True, own=True, leads=True)
+        yield self.norm("attention norm", count, opens=True, own=True)
+        for op in self.mixing("attention stream mixing", count, self.architecture.mixing):
+            yield replace(op, own=True)
         if isinstance(attention, Recurrence):
             yield from recurrent(self, count, attention)
         elif isinstance(attention, CompressedAttention):
@@ -173,7 +189,7 @@ class Lowering:
         return replace(self.vector("rope and cache write", count, values, weights=self._small(attention)), own=True)
 
     def attend(self, name: str, count: int, reach: Reach, values: float) -> Op:
-        """Attention as far as `reach`; reads and writes `values` per token beside the cache."""
+        """Attention over the cache within a reach; reads and writes `values` per token."""
         return Op(
             name,
             "attention",
@@ -224,7 +240,8 @@ class Lowering:
     def ffn(self, count: int, ffn: Ffn, *, opens: bool) -> Iterator[Op]:
         """Norm, then a dense FFN or a router with its experts, and the sum over ranks; it may be what `opens` its layer."""
         if opens or self.norms.ffn:
-            yield self.norm("ffn norm", count, opens=opens, leads=True)
+            yield self.norm("ffn norm", count, opens=opens)
+        yield from self.mixing("ffn stream mixing", count, self.architecture.mixing)
         if self.dp > 1:
             yield from self.exchange("token all-gather", count, "all-gather", self.tp, self.hidden)
         if isinstance(ffn, ExpertsFfn):
@@ -299,6 +316,8 @@ class Lowering:
         """The last norm and the LM head, on the sequences that sample alone; logits are gathered over the vocabulary."""
         columns = self.architecture.vocab / self.tp
         weights = self.stored("head")
+        for op in self.mixing("last stream mixing", 1, self.architecture.last_mixing):
+            yield replace(op, driver=SAMPLED, once=True)
         yield Op(
             "last norm",
             "vector",

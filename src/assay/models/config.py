@@ -2,12 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
-from assay.models import hybrids, layerwise, patterns
-from assay.models.compressed import CompressedAttention
+from assay.models import compression, hybrids, layerwise, patterns
 from assay.models.kinds import Fields, flattened, kind_of, unwrapped
 from assay.models.layerwise import Layer
 from assay.models.mixers import Recurrence
@@ -53,7 +51,7 @@ def architecture(document: Mapping[str, Any], file: object) -> Architecture:
         embedding_norm=fields.flag("embedding_norm"),
         head_bias=fields.flag("head_bias"),
         predictors=fields.integer("predictors", 0),
-        streams=fields.integer("streams") if fields.knows("streams") else 1,
+        streams=fields.integer("streams"),
     )
 
 
@@ -65,8 +63,7 @@ def _layers(fields: Fields) -> tuple[LayerGroup, ...]:
         return grouped(layerwise.layers(fields))
     depth = fields.integer("depth")
     if fields.kind.attention == "compressed":
-        compressed = cache(partial(_compressed, fields))
-        return grouped((compressed(ratio), _experts(fields)) for ratio in patterns.ratios(fields, depth))
+        return grouped((compression.attention(fields, ratio), _experts(fields)) for ratio in compression.ratios(fields, depth))
     attention, ffn = cache(partial(_attention, fields)), cache(lambda routed: _experts(fields) if routed else _dense(fields))
     told = zip(patterns.windows(fields, depth), patterns.indexers(fields, depth), patterns.sparse(fields, depth), strict=True)
     return grouped((attention(window, index), ffn(routed)) for window, index, routed in told)
@@ -126,18 +123,6 @@ def _grouped(fields: Fields, window: int, index: Indexer | None) -> GroupedAtten
 def _latent(fields: Fields, index: Indexer | None) -> LatentAttention:
     sizes = {size: fields.integer(size) for size in ("q_rank", "kv_rank", "nope_dim", "rope_dim", "v_dim")}
     return LatentAttention(fields.integer("heads"), **sizes, index=index)
-
-
-def _compressed(fields: Fields, ratio: int) -> CompressedAttention:
-    """Entries of the lower ratio overlap and are picked by an indexer, whose top_k counts entries."""
-    heads, head_dim, q_rank, window, groups, out_rank = (
-        fields.integer(size) for size in ("heads", "head_dim", "q_rank", "window", "groups", "out_rank")
-    )
-    attention = CompressedAttention(heads, head_dim, q_rank, window, groups, out_rank, ratio)
-    if ratio != fields.integer("index_ratio"):
-        return attention
-    index = _indexer(fields, shared=False)
-    return replace(attention, overlap=True, index=replace(index, top_k=index.top_k * ratio))
 
 
 def _dense(fields: Fields) -> DenseFfn:

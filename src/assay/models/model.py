@@ -97,7 +97,7 @@ class Model:
         experts = any(isinstance(group.ffn, ExpertsFfn) for group in groups)
         attentions = [group.attention for group in groups if group.attention and not isinstance(group.attention, Recurrence)]
         traits = ["mixture of experts" if experts else "dense", *map(_attention_words, attentions[-1:])]
-        if any(attention.index for attention in attentions):
+        if any(attention.picks if isinstance(attention, CompressedAttention) else attention.index for attention in attentions):
             traits.append("sparse")
         recurrent = sum(group.count for group in groups if isinstance(group.attention, Recurrence))
         if recurrent:

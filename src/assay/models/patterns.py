@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from assay.models.kinds import Fields
 
-_FULL, _FAR = "full_attention", "heavily_compressed_attention"
+_FULL = "full_attention"
 OWN, SHARED, NONE = "full", "shared", ""  # an indexer of its own, that of an earlier layer, none
 
 
@@ -75,23 +75,6 @@ def indexers(fields: Fields, depth: int) -> list[str]:
         return [OWN if own else SHARED for own in _words(fields, "index_types", types, depth, (OWN, SHARED))]
     every, offset = fields.integer("index_every"), fields.integer("index_offset", 0)
     return [SHARED if max(layer - offset + 1, 0) % every else OWN for layer in range(depth)]
-
-
-def ratios(fields: Fields, depth: int) -> list[int]:
-    """How many tokens one entry of the cache stands for in each layer: 0 for a window alone, else one of two numbers of the kind."""
-    near, far = fields.integer("index_ratio"), fields.integer("far_ratio")
-    words = fields.items("layer_types", str)
-    told = fields.items("ratios", int) if words is None else None
-    if words is None and told is None:
-        raise fields.wrong("ratios", "is missing", "Add it, as in the config.json of the model: tokens of an entry in each layer")
-    known: dict[str | int, int]
-    known = {0: 0, near: near, far: far} if words is None else {fields.kind.window_word: 0, fields.kind.index_word: near, _FAR: far}
-    role, each = ("ratios", (told or [])[:depth]) if words is None else ("layer_types", words)
-    _one_each(fields, role, each, depth)
-    unknown = [item for item in each if item not in known]
-    if unknown:
-        raise fields.wrong(role, f"{unknown[0]!r} is not known", f"Use {', '.join(map(str, known))}")
-    return [known[item] for item in each]
 
 
 def _words(fields: Fields, role: str, words: Sequence[str], depth: int, known: tuple[str, str]) -> list[bool]:

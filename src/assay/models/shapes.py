@@ -16,7 +16,7 @@ class Weights(NamedTuple):
     """Parameters of one tensor class: `active` of them work on one token.
 
     Classes: embedding, head, attention (projections of attention and recurrence), linear (of dense FFN and shared experts), experts,
-    router, norm (norms, biases, sinks, convolutions, constants).
+    router (and what mixes residual streams), norm (norms, biases, sinks, convolutions, constants).
     """
 
     kind: str
@@ -266,8 +266,8 @@ class Architecture:
     `precision` is what the checkpoint stores its quantised classes in (`quantised`, of the classes of Weights); all other tensors
     are 16 bit. `max_context` is the longest sequence in tokens. `positions` is how many positions have a learned embedding,
     `embedding_norm` says that a norm follows the embedding, `head_bias` that the head has a bias. `predictors` is how many layers for
-    multi-token prediction come with the model: they draft, and no count of the model includes them. `streams` is how many residual
-    streams there are side by side, mixed by learned weights around each half of a layer (Xie et al., arXiv 2512.24880).
+    multi-token prediction come with the model: they draft, and no count of the model includes them. Of more than one residual `streams`
+    each half of a layer reads a mix and adds to all (Xie et al., manifold-constrained hyper-connections, 2026); the head reads a last mix.
     """
 
     hidden: int
@@ -296,15 +296,19 @@ class Architecture:
 
     @property
     def last_norm(self) -> int:
-        """Parameters of the last norm, of the head's bias, and of what makes one of the streams."""
-        mixing = self.streams * (self.streams * self.hidden + 1) + 1 if self.streams > 1 else 0
-        return self.norms.per_channel * self.hidden + self.head_bias * self.vocab + mixing
+        """Parameters of the last norm and of the head's bias."""
+        return self.norms.per_channel * self.hidden + self.head_bias * self.vocab
 
     @property
     def mixing(self) -> int:
-        """Parameters that mix the streams around one half of a layer: into one before it, out of one after it, and with each other."""
-        weights = (2 + self.streams) * self.streams
-        return weights * (self.streams * self.hidden + 1) + 3 if self.streams > 1 else 0
+        """Parameters that weigh the streams before and after half a layer: what goes in, what comes out, and how streams mix."""
+        outputs = self.streams * (self.streams + 2)
+        return outputs * (self.streams * self.hidden + 1) + 3 if self.streams > 1 else 0
+
+    @property
+    def last_mixing(self) -> int:
+        """Parameters that weigh the streams before the last norm."""
+        return self.streams * (self.streams * self.hidden + 1) + 1 if self.streams > 1 else 0
 
     def weights(self) -> dict[str, Weights]:
         """Parameters of the whole model by tensor class; a tied head is counted once, as the head."""
@@ -320,8 +324,11 @@ class Architecture:
         if self.looked_up:
             yield Weights("embedding", self.looked_up, self.looked_up)
         yield Weights("norm", norm, norm)
+        if self.streams > 1:
+            mixing = self.last_mixing + self.mixing * sum(group.count * len(group.halves) for group in self.layers)
+            yield Weights("router", mixing, mixing)
         for group in self.layers:
-            norms = self.norms.weights(group, self.hidden) + self.mixing * len(group.halves)
+            norms = self.norms.weights(group, self.hidden)
             for part in (Weights("norm", norms, norms), *(part for half in group.halves for part in half.weights(self.hidden))):
                 yield Weights(part.kind, part.total * group.count, part.active * group.count)
 

@@ -26,7 +26,8 @@ def stored(document: Mapping[str, Any], file: object) -> tuple[str, tuple[str, .
         return name, precisions()[name].quantises
     if not isinstance(quantisation, Mapping):
         raise InputError(file, _FIELD, "must be a table", "Give it as published, or leave it out")
-    found = [_format(entries, file) for entries in _groups(quantisation, file)]
+    experts = {"expert_dtype": document.get("expert_dtype")}
+    found = [_format({**experts, **entries}, file) for entries in _groups(quantisation, file)]
     names = {str(row["precision"]) for row in found}
     if len(names) != 1:
         problem = f"mixes {' and '.join(sorted(names))}" if found else "has no groups"
