@@ -122,6 +122,16 @@ def test_drafts_are_lawful(name: str, speculate: str) -> None:
         assert {op.passes for op in ops} == {0, part.width - 1}
 
 
+def test_a_prediction_layer_drafts_from_two_inputs() -> None:
+    """Where layers for multi-token prediction come with the model, a pass of them begins with the projection of their two inputs."""
+    for name, joined in (("deepseek-r1", True), ("kimi-k2", False)):
+        drafts = {op.name: op for op in lower(load(name), part_of(load(name), speculate="1:0.5")) if op.passes}
+        assert ("draft join projection" in drafts) == joined
+    hidden = load("deepseek-r1").architecture.hidden
+    ops = lower(load("deepseek-r1"), part_of(load("deepseek-r1"), speculate="1:0.5"))
+    assert [op.weights for op in ops if op.name == "draft join projection"] == [2 * hidden * hidden]
+
+
 def stored_bytes(ops: tuple[Op, ...]) -> float:
     """Bytes of all weights, each counted once however many ranks hold a copy."""
     return sum(op.count * (op.weights * op.shards - op.replicated) * op.bits / 8 for op in ops)

@@ -161,6 +161,13 @@ def test_attention_of_kinds(kind, changes, attention):
     assert read(kind, **changes).layers[0].attention == attention
 
 
+def test_null_is_no_other_value():
+    """A field that is understood with certain values only may be null."""
+    base = {**WIDE, "sliding_window": 32, "hybrid_layer_pattern": [0, 1] * 4}
+    assert read("mimo_v2_flash", base, n_shared_experts=None) == read("mimo_v2_flash", base)
+    assert refusal("mimo_v2_flash", base, n_shared_experts=1) == "n_shared_experts"
+
+
 def test_names_of_other_makers():
     """Sizes are found under the names that a kind has for them."""
     chat = {

@@ -178,7 +178,7 @@ class Fields:
         And on one that is understood with certain values only, and has another.
         """
         for name, allowed in self.kind.only.items():
-            if name in self.document and self.document[name] not in [self._meant(value) for value in allowed]:
+            if self.document.get(name) is not None and self.document[name] not in [self._meant(value) for value in allowed]:
                 problem = f"{self.document[name]!r} is not understood for model_type {self.kind.name}"
                 raise InputError(self.file, name, problem, f"Known: {', '.join(str(self._meant(value)) for value in allowed)}, or none")
         understood = {name for names in self.kind.fields.values() for name in names}
