@@ -72,7 +72,7 @@ def test_every_kind_is_complete(name):
     kind = kind_of({"model_type": name}, "config.json")
     assert (kind.attention in ("grouped", "latent", "compressed"), kind.ffn in ("dense", "experts")) == (True, True)
     assert {"hidden", "vocab", "depth", "heads", "tied", "context"} <= kind.fields.keys()
-    assert ("window" in kind.fields) == bool(kind.windowed)
+    assert ("window" in kind.fields) == (bool(kind.windowed) or kind.attention == "compressed")
 
 
 def test_defaults_of_absent_fields():
@@ -203,7 +203,7 @@ def test_harmless_and_switched_off_fields_are_ignored():
         transformers_version="4",
     )
     assert shape == read(LLAMA)
-    assert read(LATENT, num_key_value_heads=8, n_group=8, topk_group=4, num_nextn_predict_layers=1, ep_size=1, head_dim=4) == read(LATENT)
+    assert read(LATENT, num_key_value_heads=8, n_group=8, topk_group=4, ep_size=1, head_dim=4) == read(LATENT)
 
 
 @pytest.mark.parametrize(
@@ -223,6 +223,9 @@ def test_harmless_and_switched_off_fields_are_ignored():
         "moe_expert_count",
         "head_scale",
         "per_layer_inputs",
+        "num_kv_shared_layers",
+        "attention_k_eq_v",
+        "block_configs",
         "dual_chunk_attention_config",
         "extra_bias",
     ],
@@ -232,7 +235,7 @@ def test_fields_that_would_change_the_computation_are_refused(field):
     assert refusal({**LLAMA, field: 2}).field == field
 
 
-@pytest.mark.parametrize("model_type", ["gemma3", "LLAMA", "", 3, ["llama"]])
+@pytest.mark.parametrize("model_type", ["gemma3n", "mllama", "LLAMA", "", 3, ["llama"]])
 def test_unknown_kinds_are_refused(model_type):
     """Another model_type is refused, and the known ones are listed."""
     error = refusal({**LLAMA, "model_type": model_type})
@@ -241,10 +244,34 @@ def test_unknown_kinds_are_refused(model_type):
     assert "deepseek_v3" in error.remedy
 
 
-def test_a_document_without_kind_or_with_a_wrapped_model_is_refused():
-    """model_type is required, and a wrapper around a language model is not read."""
+def test_a_document_without_kind_is_refused():
+    """model_type is required."""
     assert refusal(without(LLAMA, "model_type")).field == "model_type"
-    assert refusal({"model_type": "llava", "text_config": LLAMA}).field == "text_config"
+
+
+@pytest.mark.parametrize("table", ["text_config", "llm_config", "language_config"])
+def test_a_wrapped_language_model_is_read(table):
+    """The language model counts, whatever wraps it; storage is said outside, and what is said within comes first."""
+    wrapped = {"model_type": "anything", table: LLAMA, "vision_config": {"num_layers": 9}, "num_image_tokens": 4}
+    assert read(wrapped) == read(LLAMA)
+    assert read(wrapped, tie_word_embeddings=True).tied
+    assert not read(wrapped, tie_word_embeddings=True, **{table: {**LLAMA, "tie_word_embeddings": False}}).tied
+    assert read(wrapped, quantization_config={"quant_method": "fp8"}).precision == "fp8"
+    assert read(wrapped, torch_dtype="float16").precision == "fp16"
+
+
+@pytest.mark.parametrize(
+    ("wrapped", "field"),
+    [
+        ({"model_type": "mllama_text_model"}, "model_type"),
+        ({}, "model_type"),
+        ({**LLAMA, "num_experts": 2}, "num_experts"),
+        ([1], "text_config"),
+    ],
+)
+def test_a_wrapped_language_model_that_is_not_known_is_refused(wrapped, field):
+    """What is refused alone is refused within a wrapper too."""
+    assert refusal({"model_type": "llama4", "text_config": wrapped or {"hidden_size": 1}}).field == field
 
 
 @pytest.mark.parametrize("field", ["hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size"])

@@ -239,5 +239,5 @@ def test_a_wrapped_language_model_is_read():
         "quantization_config": {"quant_method": "fp8"},
     }
     assert architecture(whole, "config.json") == read(text, quantization_config={"quant_method": "fp8"})
-    assert refusal({**whole, "model_type": "other"}).field == "text_config"
+    assert architecture({**whole, "model_type": "other"}, "config.json") == architecture(whole, "config.json")
     assert refusal({"model_type": "qwen3_5_moe", "vision_config": {}}).field == "model_type"

@@ -1,11 +1,13 @@
 """In what precision a checkpoint is stored."""
 
+import json
 from typing import Any
 
 import pytest
 
 from assay._base.errors import InputError
 from assay._base.precisions import precisions
+from assay.models import Model
 from assay.models.kinds import kinds_document
 from assay.models.storage import stored
 
@@ -52,9 +54,9 @@ def test_quantised_checkpoints(config, precision):
 
 
 def test_modules_left_in_sixteen_bit():
-    """Embeddings, head, norms and routers change nothing; attention left out takes the linear class out."""
+    """Embeddings, head, norms and routers change nothing; attention and other projections left out take their classes out."""
     harmless = ["lm_head", "model.embed_tokens", "model.layers.0.mlp.gate", "model.layers.0.input_layernorm", "re:.*router.*"]
-    assert quantised(quant_method="fp8", modules_to_not_convert=harmless)[1] == ("linear", "experts")
+    assert quantised(quant_method="fp8", modules_to_not_convert=harmless)[1] == ("attention", "linear", "experts")
     attention = ["lm_head", "re:.*self_attn.*", "re:.*shared_experts.*", r"re:.*mlp\.(gate|up|gate_up|down)_proj.*"]
     assert quantised(quant_method="compressed-tensors", config_groups={"a": GROUP}, ignore=attention) == ("int4", ("experts",))
 
@@ -82,6 +84,83 @@ def test_what_is_not_known_is_refused(config):
     with pytest.raises(InputError) as caught:
         quantised(**config)
     assert caught.value.field.startswith("quantization_config")
+
+
+IGNORED = [
+    "lm_head", "vision_tower.layers.3.mlp.fc1", "visual.blocks.1.attn.qkv", "mm_projector.proj.0", "re:.*audio_tower.*", "mtp.layers.0.mlp",
+    "model.layers.61*", "model.layers.61.eh_proj", "model.layers.3.mlp.gate.e_score_correction_bias",
+]  # fmt: skip
+
+
+def test_what_is_no_part_of_the_language_model_changes_nothing():
+    """Images, sound, and layers beyond the last one, which predict further tokens, may be in any precision."""
+    document = {"num_hidden_layers": 61, "quantization_config": {"quant_algo": "NVFP4", "exclude_modules": IGNORED}}
+    assert stored(document, "config.json") == ("nvfp4", ("attention", "linear", "experts"))
+
+
+def test_most_layers_decide():
+    """Some layers left in 16 bit leave a class quantised, half of them do not; one module of every layer takes its class out."""
+
+    def classes(modules: list[str]) -> tuple[str, ...]:
+        quantisation = {"quant_method": "fbgemm_fp8", "modules_to_not_convert": modules}
+        return stored({"num_hidden_layers": 8, "quantization_config": quantisation}, "config.json")[1]
+
+    ends = [f"model.layers.{layer}.mlp.{name}_proj" for layer in (0, 7) for name in ("gate", "up", "down")]
+    attention = [f"model.layers.{layer}.self_attn.{name}_proj" for layer in range(8) for name in "qkvo"]
+    assert classes(ends) == ("attention", "linear", "experts")
+    assert classes([*ends, *attention, "lm_head"]) == ("linear", "experts")
+    assert classes([f"model.layers.{layer}.mlp.down_proj" for layer in range(4)]) == ("attention", "experts")
+    assert classes(["model.layers.0", "model.layers.7.*"]) == ("attention", "linear", "experts")
+    with pytest.raises(InputError):
+        classes([f"model.layers.{layer}" for layer in range(4)])
+
+
+@pytest.mark.parametrize(
+    ("config", "precision"),
+    [
+        (
+            {"quant_method": "quark", "global_quant_config": {"weight": {"dtype": "fp4"}}, "exclude": ["lm_head", "re:.*self_attn.*"]},
+            "mxfp4",
+        ),
+        ({"quant_method": "quark", "global_quant_config": {"weight": {"dtype": "fp8_e4m3"}}}, "fp8"),
+    ],
+)
+def test_formats_told_by_the_weights_of_the_whole(config, precision):
+    """A format may be told by the weights of all layers; then it can quantise more than its precision does elsewhere."""
+    name, classes = quantised(**config)
+    assert name == precision
+    assert {"linear", "experts"} <= {*classes}
+
+
+def test_a_file_of_quantisation_beside_the_config(tmp_path):
+    """What stands beside a config.json holds where the config says nothing, and only there."""
+    shape = {
+        "model_type": "llama",
+        "hidden_size": 64,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 8,
+        "intermediate_size": 96,
+        "vocab_size": 100,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(shape))
+    plain = Model.load(tmp_path)
+    quantisation = {
+        "quant_algo": "NVFP4",
+        "kv_cache_quant_algo": "FP8",
+        "group_size": 16,
+        "exclude_modules": ["lm_head", "model.layers.*.self_attn*"],
+    }
+    (tmp_path / "hf_quant_config.json").write_text(json.dumps({"producer": {"name": "modelopt"}, "quantization": quantisation}))
+    narrow = Model.load(tmp_path)
+    assert (plain.architecture.precision, narrow.architecture.precision) == ("bf16", "nvfp4")
+    assert narrow.architecture.quantised == ("linear", "experts")
+    assert narrow.weight_bytes < plain.weight_bytes
+    (tmp_path / "config.json").write_text(json.dumps({**shape, "quantization_config": {"quant_method": "fp8"}}))
+    assert Model.load(tmp_path).architecture.precision == "fp8"
+    (tmp_path / "hf_quant_config.json").write_text(json.dumps({"quantization": {"quant_algo": "MIXED_PRECISION"}}))
+    (tmp_path / "config.json").write_text(json.dumps(shape))
+    with pytest.raises(InputError, match="MIXED_PRECISION"):
+        Model.load(tmp_path)
 
 
 @pytest.mark.parametrize("document", [{"torch_dtype": "int8"}, {"dtype": 3}, {"quantization_config": "fp8"}])

@@ -114,7 +114,12 @@ def models(draw: st.DrawFn) -> Model:
     """A small transformer with up to two kinds of layers."""
     groups = draw(st.lists(st.builds(LayerGroup, st.integers(1, 6), attentions(), feed_forwards()), min_size=1, max_size=2))
     quantised = draw(
-        st.sampled_from((("bf16", ("embedding", "head", "linear", "experts", "router", "norm")), ("fp8", ("linear", "experts"))))
+        st.sampled_from(
+            (
+                ("bf16", ("embedding", "head", "attention", "linear", "experts", "router", "norm")),
+                ("fp8", ("attention", "linear", "experts")),
+            )
+        )
     )
     shape = Architecture(draw(st.sampled_from((512, 2048))), 32_000, draw(st.booleans()), tuple(groups), *quantised, max_context=2**20)
     return Model("random", shape)

@@ -15,7 +15,7 @@ from assay.graph.recurrence import recurrent
 from assay.models import Model
 from assay.models.compressed import CompressedAttention
 from assay.models.mixers import Recurrence
-from assay.models.shapes import Attention, DenseFfn, ExpertsFfn, Ffn, GroupedAttention, LatentAttention, LayerGroup, Weights
+from assay.models.shapes import Attention, DenseFfn, ExpertsFfn, Ffn, GroupedAttention, Indexer, LatentAttention, Weights, last_layer
 
 
 def lower(model: Model, part: Part) -> tuple[Op, ...]:
@@ -41,17 +41,11 @@ def _drafting(speculation: Speculation, part: Part, model: Model) -> Iterator[Op
         stored = precision(speculation.draft.architecture.precision, speculation.draft.name)
         ops = _forward(speculation.draft, replace(part, speculation=None, weights=stored))
     else:
-        last = replace(model, architecture=replace(model.architecture, layers=(_last_layer(model),)))
-        ops = tuple(op for op in _forward(last, part) if op.driver == SAMPLED or not op.once)
+        last = replace(model, architecture=replace(model.architecture, layers=(last_layer(model.architecture.layers),)))
+        joined = Lowering(last, part).joined() if model.architecture.predictors else ()
+        ops = (*joined, *(op for op in _forward(last, part) if op.driver == SAMPLED or not op.once))
     for op in ops:
         yield replace(op, name=f"draft {op.name}", passes=speculation.tokens)
-
-
-def _last_layer(model: Model) -> LayerGroup:
-    """The last attention and the last FFN as one layer, as the heads that predict further tokens have them."""
-    groups = model.architecture.layers
-    attending = [group.attention for group in groups if group.attention and not isinstance(group.attention, Recurrence)]
-    return LayerGroup(1, attending[-1], [group.ffn for group in groups if group.ffn][-1])
 
 
 class Lowering:
@@ -59,7 +53,7 @@ class Lowering:
 
     def __init__(self, model: Model, part: Part) -> None:
         self.architecture, self.part = model.architecture, part
-        self.hidden = model.architecture.hidden
+        self.hidden, self.norms = model.architecture.hidden, model.architecture.norms
         self.tp, self.dp, self.ep = part.tp, part.dp, part.ep
         self.ranks = part.tp // part.dp
         self.kv_bytes = part.kv.width / 8
@@ -73,7 +67,8 @@ class Lowering:
 
     def gemm(self, name: str, count: int, rows: float, columns: float, *, own: bool = False, shards: int | None = None) -> Op:
         """A projection of `rows` x `columns` on this rank; attention ranks hold a copy each of what is their `own`."""
-        weights = self.stored("linear")
+        tensor = "attention" if own else "linear"
+        weights = self.stored(tensor)
         split = shards or (self.ranks if own else self.tp)
         return Op(
             name,
@@ -81,7 +76,7 @@ class Lowering:
             count,
             flops=2 * rows * columns,
             weights=rows * columns,
-            tensor="linear",
+            tensor=tensor,
             bits=weights.bits,
             rate=self.part.rate(weights),
             shards=split,
@@ -111,13 +106,12 @@ class Lowering:
             yield Op(name, "collective", count, exchange=sent, copies=self.tp)
 
     def embedding(self) -> Iterator[Op]:
-        """The table look-up, split over the vocabulary; a tied table is the head's."""
-        table = 0 if self.architecture.tied else self.architecture.vocab * self.hidden / self.tp
+        """The table look-up, split over the vocabulary; a tied table is the head's. It may end in a norm."""
         yield Op(
             "embedding",
             "gather",
             1,
-            weights=table,
+            weights=self.architecture.looked_up / self.tp,
             tensor="embedding",
             bits=self.stored("embedding").bits,
             shards=self.tp,
@@ -126,6 +120,18 @@ class Lowering:
         )
         for op in self.exchange("embedding all-reduce", 1, "all-reduce", self.tp, self.hidden):
             yield replace(op, once=True)
+        if self.architecture.embedding_norm:
+            yield replace(self.norm("embedding norm", 1), once=True)
+
+    def norm(self, name: str, count: int, *, opens: bool = False, own: bool = False) -> Op:
+        """A norm over the residual stream, which every rank runs whole."""
+        weights = self.norms.per_channel * self.hidden
+        return replace(self.vector(name, count, self.hidden, weights=weights, opens=opens), own=own)
+
+    def joined(self) -> Iterator[Op]:
+        """What a layer for multi-token prediction begins with: the last token's embedding joined with the state before it."""
+        yield self.norm("join norm", 2)
+        yield self.gemm("join projection", 1, 2 * self.hidden, self.hidden, shards=1)
 
     def mixing(self, name: str, count: int, weights: float) -> Iterator[Op]:
         """Weights of the residual streams, whole on each rank: streams are read to be weighed, and again to be mixed and written."""
@@ -144,7 +150,7 @@ class Lowering:
 
     def attention(self, count: int, attention: Attention | CompressedAttention | Recurrence) -> Iterator[Op]:
         """Norm, projections, attention over the cache or recurrence, output projection and the sum over its ranks."""
-        yield replace(self.vector("attention norm", count, self.hidden, weights=self.hidden, opens=True), own=True)
+        yield self.norm("attention norm", count, opens=True, own=True)
         for op in self.mixing("attention stream mixing", count, self.architecture.mixing):
             yield replace(op, own=True)
         if isinstance(attention, Recurrence):
@@ -157,27 +163,34 @@ class Lowering:
             yield from self._grouped(count, attention)
         for op in self.exchange("attention all-reduce", count, "all-reduce", self.ranks, self.hidden):
             yield replace(op, own=True)
+        if self.norms.attention > 1:
+            yield self.norm("attention output norm", count * (self.norms.attention - 1), own=True)
 
     def _small(self, attention: Attention) -> float:
         """Norms, biases and sinks of an attention layer beside the projections, whole."""
         return sum(part.total for part in attention.weights(self.hidden) if part.kind == "norm")
 
     def _grouped(self, count: int, attention: GroupedAttention) -> Iterator[Op]:
-        heads, width = attention.heads / self.ranks, attention.head_dim
+        heads, keys, values = attention.heads / self.ranks, attention.head_dim, attention.value_dim
         kv_heads = max(1.0, attention.kv_heads / self.ranks)
-        columns = ((1 + attention.output_gate) * heads + 2 * kv_heads) * width
-        copied = self.hidden * 2 * (kv_heads * self.ranks - attention.kv_heads) * width
+        columns = heads * attention.projected_query + kv_heads * attention.projected_kv
+        copied = self.hidden * (kv_heads * self.ranks - attention.kv_heads) * attention.projected_kv
         yield replace(self.gemm("qkv projection", count, self.hidden, columns, own=True), replicated=copied)
         yield self._rope(count, attention, columns)
-        reach = Reach(attention.window, 4 * heads * width, 4 * heads * width, 2 * kv_heads * width * self.kv_bytes)
-        yield self.attend("attention", count, reach, 2 * heads * width)
-        yield self.gemm("output projection", count, heads * width, self.hidden, own=True)
+        reach, index = attention.window, attention.index
+        if index:
+            yield from self._indexer(count, index, self.hidden)
+            reach = index.top_k
+        pair = 2 * heads * (keys + values)
+        cached = kv_heads * attention.kv_dim * self.kv_bytes
+        yield self.attend("attention", count, Reach(reach, pair, pair, cached, sparse=bool(index)), heads * (keys + values))
+        yield self.gemm("output projection", count, heads * values, self.hidden, own=True)
 
     def _rope(self, count: int, attention: Attention, values: float) -> Op:
         return replace(self.vector("rope and cache write", count, values, weights=self._small(attention)), own=True)
 
     def attend(self, name: str, count: int, reach: Reach, values: float) -> Op:
-        """Attention over the cache within a reach, which writes `values` per token."""
+        """Attention over the cache within a reach; reads and writes `values` per token."""
         return Op(
             name,
             "attention",
@@ -197,7 +210,7 @@ class Lowering:
         yield self.gemm("query projection", count, attention.q_rank or self.hidden, query, own=True)
         yield self._rope(count, attention, query + compressed)
         if attention.index:
-            yield from self._indexer(count, attention)
+            yield from self._indexer(count, attention.index, attention.q_rank or self.hidden)
         up = heads * (attention.nope_dim + attention.v_dim)
         yield self.gemm("latent projection", count, rank, up, own=True)
         absorbed = 2 * heads * (compressed + rank)
@@ -214,14 +227,12 @@ class Lowering:
         yield self.attend("latent attention", count, reach, heads * (compressed + rank))
         yield self.gemm("output projection", count, heads * attention.v_dim, self.hidden, own=True)
 
-    def _indexer(self, count: int, attention: LatentAttention) -> Iterator[Op]:
-        """The indexer is small and held whole by every rank; its keys are cached in 8 bit."""
-        index = attention.index
-        if index is None:
+    def _indexer(self, count: int, index: Indexer, rank: int) -> Iterator[Op]:
+        """The indexer is small and held whole by every rank; its keys are cached in 8 bit. A shared one has run in an earlier layer."""
+        if index.shared:
             return
-        rows = attention.q_rank or self.hidden
-        columns = index.heads * index.dim + (index.dim + index.heads) * self.hidden / rows
-        yield self.gemm("index projection", count, rows, columns, own=True, shards=1)
+        columns = index.linear(self.hidden, rank) / rank
+        yield self.gemm("index projection", count, rank, columns, own=True, shards=1)
         pair = 2.0 * index.heads * index.dim
         rate = self.part.rate(precisions()["fp8"])
         reach = Reach(0, pair, pair, index.dim)
@@ -229,7 +240,8 @@ class Lowering:
 
     def ffn(self, count: int, ffn: Ffn, *, opens: bool) -> Iterator[Op]:
         """Norm, then a dense FFN or a router with its experts, and what brings tokens there and back; it may be what `opens` its layer."""
-        yield replace(self.vector("ffn norm", count, self.hidden, weights=self.hidden, opens=opens), own=self.dp > 1)
+        if opens or self.norms.ffn:
+            yield replace(self.norm("ffn norm", count, opens=opens), own=self.dp > 1)
         yield from self.mixing("ffn stream mixing", count, self.architecture.mixing)
         there, back = self._carried(count, ffn)
         yield from there
@@ -238,6 +250,8 @@ class Lowering:
         else:
             yield from self._dense(count, ffn, "")
         yield from back
+        if self.norms.ffn > 1:
+            yield replace(self.norm("ffn output norm", count * (self.norms.ffn - 1)), own=self.dp > 1)
 
     def _carried(self, count: int, ffn: Ffn) -> tuple[Iterator[Op], Iterator[Op]]:
         """What brings tokens to an FFN and results back.
@@ -264,10 +278,10 @@ class Lowering:
         shards = self.ranks if own else self.tp
         width, up = ffn.width / shards, 2 if ffn.gated else 1
         small = sum(part.total for part in ffn.weights(self.hidden) if part.kind == "norm")
-        yield self.gemm(f"{prefix}up projection", count, self.hidden, up * width, own=own)
+        yield replace(self.gemm(f"{prefix}up projection", count, self.hidden, up * width, shards=shards), own=own)
         activation = self.vector(f"{prefix}activation", count, (up + 1) / 2 * width, weights=small / shards, shards=shards)
         yield replace(activation, own=own)
-        yield self.gemm(f"{prefix}down projection", count, width, self.hidden, own=own)
+        yield replace(self.gemm(f"{prefix}down projection", count, width, self.hidden, shards=shards), own=own)
         for op in self.exchange(f"{prefix}all-reduce", count, "all-reduce", self.ranks if own else 1, self.hidden):
             yield replace(op, own=True)
 
@@ -286,13 +300,15 @@ class Lowering:
             activation_bytes=(self.hidden + ffn.count) * ACTIVATION_BYTES,
             own=self.dispatches,
         )
+        if ffn.own_norms:
+            yield self.norm("expert norm", count * ffn.own_norms)
         if ffn.shared_width:
             yield from self._dense(count, DenseFfn(ffn.shared_width, ffn.gated), "shared expert ")
         if ffn.latent:
-            yield self.gemm("latent compress", count, self.hidden, ffn.latent, own=self.dispatches, shards=1)
+            yield replace(self.gemm("latent compress", count, self.hidden, ffn.latent, shards=1), own=self.dispatches)
         yield from self._routed(count, ffn, parts["experts"])
         if ffn.latent:
-            yield self.gemm("latent expand", count, ffn.latent, self.hidden, own=self.dispatches, shards=1)
+            yield replace(self.gemm("latent expand", count, ffn.latent, self.hidden, shards=1), own=self.dispatches)
 
     def _routed(self, count: int, ffn: ExpertsFfn, experts: Weights) -> Iterator[Op]:
         """The experts of a rank: as many on each, some of them copies where they do not deal out evenly."""
@@ -337,7 +353,7 @@ class Lowering:
             "vector",
             1,
             SAMPLED,
-            weights=self.hidden,
+            weights=self.architecture.last_norm,
             tensor="norm",
             copies=self.tp,
             once=True,

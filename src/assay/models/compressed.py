@@ -72,5 +72,5 @@ class CompressedAttention:
         linear += query * self.group_rank + self.groups * self.group_rank * hidden
         if self.picks:
             linear += self.q_rank * self.picks.heads * self.picks.dim + hidden * self.picks.heads
-        yield Weights("linear", linear, linear)
+        yield Weights("attention", linear, linear)
         yield Weights("norm", self.small, self.small)

@@ -1,26 +1,40 @@
 """From a Hugging Face config.json to an Architecture; what differs between model families is told by data/model_kinds.toml."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, partial
 from typing import Any
 
-from assay.models import compression, hybrids
-from assay.models.compressed import CompressedAttention
+from assay.models import compression, hybrids, layerwise, patterns
 from assay.models.kinds import Fields, flattened, kind_of, unwrapped
+from assay.models.layerwise import Layer
 from assay.models.mixers import Recurrence
-from assay.models.shapes import Architecture, Attention, DenseFfn, ExpertsFfn, Ffn, GroupedAttention, Indexer, LatentAttention, LayerGroup
+from assay.models.shapes import (
+    Architecture,
+    Attention,
+    DenseFfn,
+    ExpertsFfn,
+    Ffn,
+    GroupedAttention,
+    Indexer,
+    LatentAttention,
+    LayerGroup,
+    Norms,
+)
 from assay.models.storage import stored
 
-_WINDOW, _FULL = "sliding_attention", "full_attention"
+_SIZES = ("heads", "kv_heads", "head_dim", "v_dim")
+_FLAGS = ("qkv_bias", "output_bias", "qk_norm", "qk_norm_whole", "sinks", "output_gate", "head_gate", "tied_kv")
 
 
 def architecture(document: Mapping[str, Any], file: object) -> Architecture:
-    """What a config.json describes; `file` is named in errors.
+    """What a config.json describes, or the language model that it wraps; `file` is named in errors.
 
     Raises InputError on an unknown model_type, on a field that is missing, wrong, or not understood though it would change the
     computation, and on a quantisation that is not known.
     """
-    document, kind = unwrapped(document), kind_of(document, file)
+    document = unwrapped(document, file)
+    kind = kind_of(document, file)
     fields = Fields(flattened(document, kind, file), kind, file)
     fields.refuse_unknown()
     precision, quantised = stored(document, file)
@@ -32,7 +46,12 @@ def architecture(document: Mapping[str, Any], file: object) -> Architecture:
         precision=precision,
         quantised=quantised,
         max_context=fields.integer("context"),
-        streams=fields.integer("streams", 1),
+        norms=_norms(fields),
+        positions=fields.integer("positions", 0) if fields.knows("positions") else 0,
+        embedding_norm=fields.flag("embedding_norm"),
+        head_bias=fields.flag("head_bias"),
+        predictors=fields.integer("predictors", 0),
+        streams=fields.integer("streams"),
     )
 
 
@@ -40,82 +59,68 @@ def _layers(fields: Fields) -> tuple[LayerGroup, ...]:
     """Like layers together, in order of their first one."""
     if fields.kind.recurrence:
         return _hybrid(fields)
+    if fields.kind.layerwise:
+        return grouped(layerwise.layers(fields))
     depth = fields.integer("depth")
-    looks = compression.ratios(fields, depth) if fields.kind.attention == "compressed" else _windows(fields, depth)
-    attentions = {look: _attention(fields, look) for look in set(looks)}
-    ffns: dict[bool, Ffn] = {sparse: _experts(fields) if sparse else _dense(fields) for sparse in set(_sparse(fields, depth))}
-    alike = Counter(zip(looks, _sparse(fields, depth), strict=True))
-    return tuple(LayerGroup(count, attentions[look], ffns[sparse]) for (look, sparse), count in alike.items())
+    if fields.kind.attention == "compressed":
+        return grouped((compression.attention(fields, ratio), _experts(fields)) for ratio in compression.ratios(fields, depth))
+    attention, ffn = cache(partial(_attention, fields)), cache(lambda routed: _experts(fields) if routed else _dense(fields))
+    told = zip(patterns.windows(fields, depth), patterns.indexers(fields, depth), patterns.sparse(fields, depth), strict=True)
+    return grouped((attention(window, index), ffn(routed)) for window, index, routed in told)
+
+
+def grouped(layers: Iterable[Layer]) -> tuple[LayerGroup, ...]:
+    """Layers that are alike together, in order of their first one."""
+    return tuple(LayerGroup(count, *layer) for layer, count in Counter(layers).items())
 
 
 def _hybrid(fields: Fields) -> tuple[LayerGroup, ...]:
     """Like layers of a model with recurrences together, in order of their first one."""
     if "lone_layers" in fields.kind.fields:
-        alike = Counter(hybrids.lone(fields))
+        told = hybrids.lone(fields)
     else:
         depth = fields.integer("depth")
-        alike = Counter(hybrids.whole(fields, depth, _sparse(fields, depth)))
-    mixers: dict[str, Callable[[], Attention | CompressedAttention | Recurrence]]
-    mixers = {hybrids.ATTENTION: lambda: _attention(fields, 0), hybrids.RECURRENCE: lambda: hybrids.recurrence(fields)}
+        told = hybrids.whole(fields, depth, patterns.sparse(fields, depth))
+    mixers: dict[str, Callable[[], Attention | Recurrence]]
+    mixers = {hybrids.ATTENTION: lambda: _attention(fields), hybrids.RECURRENCE: lambda: hybrids.recurrence(fields)}
     ffns: dict[str, Callable[[], Ffn]] = {hybrids.DENSE: lambda: _dense(fields), hybrids.EXPERTS: lambda: _experts(fields)}
+    alike = Counter(told)
     return tuple(
         LayerGroup(count, mixers[mixer]() if mixer else None, ffns[ffn]() if ffn else None) for (mixer, ffn), count in alike.items()
     )
 
 
-def _windows(fields: Fields, depth: int) -> list[int]:
-    """How far back each layer looks: 0 is unbounded."""
-    if not fields.kind.windowed:
-        return [0] * depth
-    window = fields.integer("window") if fields.flag("use_window") else 0
-    types = fields.items("layer_types", str)
-    if types is not None:
-        return _told_windows(fields, depth, window, types)
-    if fields.kind.windowed == "even":
-        return [0 if layer % 2 else window for layer in range(depth)]
-    first = fields.integer("full_layers", 0) if fields.kind.windowed == "late" else 0
-    return [window if layer >= first else 0 for layer in range(depth)]
+def _norms(fields: Fields) -> Norms:
+    """Halves that work side by side on one input share its norm, unless the document gives the FFN one of its own."""
+    shared = fields.flag("parallel") and not (fields.flag("own_ffn_norm") and fields.integer("parallel_norms") > 1)
+    ffn = 0 if shared else fields.integer("ffn_norms")
+    return Norms(fields.integer("attention_norms"), ffn, fields.integer("norm_values", 0))
 
 
-def _told_windows(fields: Fields, depth: int, window: int, types: list[str]) -> list[int]:
-    if len(types) != depth:
-        raise fields.wrong("layer_types", f"has {len(types)} items for {depth} layers", "Give one for each layer")
-    unknown = [layer_type for layer_type in types if layer_type not in (_WINDOW, _FULL)]
-    if unknown:
-        raise fields.wrong("layer_types", f"{unknown[0]!r} is not known", f"Use {_WINDOW} or {_FULL}")
-    if _WINDOW in types and not window:
-        raise fields.wrong("window", f"is not set, but layer_types has {_WINDOW}", "Give the window in tokens")
-    return [window if layer_type == _WINDOW else 0 for layer_type in types]
+def _attention(fields: Fields, window: int = 0, index: str = patterns.NONE) -> Attention:
+    picked = _indexer(fields, shared=index == patterns.SHARED) if index else None
+    return _latent(fields, picked) if fields.kind.attention == "latent" else _grouped(fields, window, picked)
 
 
-def _sparse(fields: Fields, depth: int) -> list[bool]:
-    """Whether each layer has experts."""
-    if fields.kind.ffn == "dense":
-        return [False] * depth
-    first, step, offset = fields.integer("first_sparse", 0), fields.integer("sparse_step"), fields.integer("sparse_offset", 0)
-    dense = fields.items("dense_layers", int) or []
-    return [layer >= first and (layer + offset) % step == 0 and layer not in dense for layer in range(depth)]
+def _indexer(fields: Fields, *, shared: bool) -> Indexer:
+    sizes = {size: fields.integer(f"index_{size}") for size in ("heads", "dim", "top_k")}
+    return Indexer(**sizes, weighed=not fields.flag("index_unweighed"), shared=shared)
 
 
-def _attention(fields: Fields, look: int) -> Attention | CompressedAttention:
-    """The attention of layers that look back `look` tokens (0: to the start), or compress by that ratio (0: not)."""
-    if fields.kind.attention == "compressed":
-        return compression.attention(fields, look)
-    return _latent(fields) if fields.kind.attention == "latent" else _grouped(fields, look)
-
-
-def _grouped(fields: Fields, window: int) -> GroupedAttention:
-    heads, kv_heads = fields.integer("heads"), fields.integer("kv_heads")
+def _grouped(fields: Fields, window: int, index: Indexer | None) -> GroupedAttention:
+    """A layer with a window may have sizes of its own: roles that begin with window_."""
+    own = {role: f"window_{role}" if window and fields.knows(f"window_{role}") else role for role in (*_SIZES, *_FLAGS)}
+    heads, head_dim, v_dim = fields.integer(own["heads"]), fields.integer(own["head_dim"]), fields.integer(own["v_dim"], 0)
+    one = fields.flag("multi_query") and not fields.flag("own_kv_heads")
+    kv_heads = 1 if one else fields.integer(own["kv_heads"])
+    flags = {flag: fields.flag(own[flag]) for flag in _FLAGS}
     if heads % kv_heads:
-        raise fields.wrong("kv_heads", f"is {kv_heads}, which does not divide {heads} {fields.name('heads')}", "Give a divisor")
-    flags = {flag: fields.flag(flag) for flag in ("qkv_bias", "output_bias", "qk_norm", "sinks", "output_gate")}
-    return GroupedAttention(heads, kv_heads, fields.integer("head_dim"), window, **flags)
+        problem = f"is {kv_heads}, which does not divide {heads} {fields.name(own['heads'])}"
+        raise fields.wrong(own["kv_heads"], problem, "Give a divisor")
+    return GroupedAttention(heads, kv_heads, head_dim, window, v_dim=v_dim, index=index, **flags)
 
 
-def _latent(fields: Fields) -> LatentAttention:
-    index = None
-    if "index_heads" in fields.kind.fields:
-        index = Indexer(fields.integer("index_heads"), fields.integer("index_dim"), fields.integer("index_top_k"))
+def _latent(fields: Fields, index: Indexer | None) -> LatentAttention:
     sizes = {size: fields.integer(size) for size in ("q_rank", "kv_rank", "nope_dim", "rope_dim", "v_dim")}
     return LatentAttention(fields.integer("heads"), **sizes, index=index)
 
@@ -128,10 +133,11 @@ def _experts(fields: Fields) -> ExpertsFfn:
     count, active, width = fields.integer("experts"), fields.integer("active_experts"), fields.integer("expert_width")
     if active > count:
         raise fields.wrong("active_experts", f"is {active}, more than the {count} of {fields.name('experts')}", "Give fewer")
-    flags = {"bias": "expert_bias", "router_bias": "router_bias", "shared_gate": "shared_gate"}
+    flags = {"bias": "expert_bias", "router_bias": "router_bias", "shared_gate": "shared_gate", "router_scales": "router_scales"}
     told = {name: fields.flag(flag) for name, flag in flags.items()}
-    latent = fields.integer("latent", 0)
-    return ExpertsFfn(count, active, width, _shared(fields, width), **told, gated=not fields.flag("plain_ffn"), latent=latent)
+    latent, norms = fields.integer("latent", 0), fields.integer("expert_norms", 0)
+    shared = _shared(fields, width)
+    return ExpertsFfn(count, active, width, shared, **told, gated=not fields.flag("plain_ffn"), latent=latent, own_norms=norms)
 
 
 def _shared(fields: Fields, width: int) -> int:

@@ -4,13 +4,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
+from math import prod
 from typing import Any
 
 from assay._base.errors import InputError
 from assay._base.schema import DATA, read
 
-_TABLES = ("fields", "defaults", "nulls", "derived", "flags")
-_SCALARS = ("attention", "ffn", "recurrence", "windowed", "active_embedding")
+_TABLES = ("fields", "defaults", "nulls", "derived", "flags", "only")
+_LISTS = ("harmless", "tables", "uniform")
+_SCALARS = ("attention", "ffn", "recurrence", "layerwise", "windowed", "window_word", "index_word", "active_embedding", "active_head")
 
 
 @cache
@@ -27,26 +29,29 @@ class Kind:
     attention: str
     ffn: str
     recurrence: str
+    layerwise: str
     windowed: str
+    window_word: str
+    index_word: str
     active_embedding: bool
+    active_head: bool
     fields: Mapping[str, list[str]]
     defaults: Mapping[str, int]
     nulls: Mapping[str, int]
     derived: Mapping[str, str]
     flags: Mapping[str, bool]
+    only: Mapping[str, list[Any]]
     harmless: tuple[str, ...]
     tables: tuple[str, ...]
+    uniform: tuple[str, ...]
 
 
 def kind_of(document: Mapping[str, Any], file: object) -> Kind:
     """The kind of a config.json by its `model_type`.
 
-    Raises InputError when there is none, when it is not known, or when the document wraps a language model in one that is not known.
+    Raises InputError when there is none, or when it is not known.
     """
-    document = unwrapped(document)
-    if document.get("text_config"):
-        remedy = "Give its text_config as a config.json of its own, if its model_type is known"
-        raise InputError(file, "text_config", "wraps the language model of a larger one", remedy)
+    document = unwrapped(document, file)
     name, known = document.get("model_type"), kinds_document()["kind"]
     if name is None:
         raise InputError(file, "model_type", "is missing", f"Add it; known: {', '.join(known)}")
@@ -55,15 +60,20 @@ def kind_of(document: Mapping[str, Any], file: object) -> Kind:
     return _kind(name)
 
 
-def unwrapped(document: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The language model of a document that wraps it among others, where the kind of the whole is known to; else the document."""
-    inner = document.get("text_config")
-    if document.get("model_type") not in kinds_document()["common"]["wrappers"] or not isinstance(inner, Mapping):
+def wrapper(document: Mapping[str, Any]) -> str:
+    """The table in which a document wraps a language model among others, as those that see images; empty when it wraps none."""
+    return next((table for table in kinds_document()["common"]["wrapped"] if document.get(table)), "")
+
+
+def unwrapped(document: Mapping[str, Any], file: object) -> Mapping[str, Any]:
+    """The language model of a document that wraps one, with what the wrapper says of storage and is not said within; else itself."""
+    table = wrapper(document)
+    if not table:
         return document
-    return {**{key: document[key] for key in _OF_THE_WHOLE if key in document}, **inner}
-
-
-_OF_THE_WHOLE = ("quantization_config", "tie_word_embeddings", "dtype", "torch_dtype")
+    if not isinstance(document[table], Mapping):
+        raise InputError(file, table, "must be a table", "Give it as published")
+    outer = {name: document[name] for name in kinds_document()["common"]["inherited"] if name in document}
+    return {**outer, **document[table]}
 
 
 @cache
@@ -71,8 +81,20 @@ def _kind(name: str) -> Kind:
     tables = [kinds_document()["common"], *_tables(name)]
     scalars = {key: value for table in tables for key, value in table.items() if key in _SCALARS}
     merged = {key: {role: value for table in tables for role, value in table.get(key, {}).items()} for key in _TABLES}
-    lists = {key: tuple(item for table in tables for item in table.get(key, ())) for key in ("harmless", "tables")}
-    return Kind(**{"name": name, "recurrence": "", "windowed": "", "active_embedding": True, **scalars, **merged, **lists})
+    lists = {key: tuple(item for table in tables for item in table.get(key, ())) for key in _LISTS}
+    empty = dict.fromkeys(_SCALARS, "")
+    return Kind(
+        **{
+            **empty,
+            "name": name,
+            "window_word": "sliding_attention",
+            "active_embedding": True,
+            "active_head": True,
+            **scalars,
+            **merged,
+            **lists,
+        }
+    )
 
 
 def _tables(name: str) -> Iterator[Mapping[str, Any]]:
@@ -102,6 +124,8 @@ class Fields:
         """A size or count of at least `minimum`; what absence and null mean is the kind's to say."""
         name = self.name(role)
         value = self.document.get(name) if role in self.kind.fields else None
+        if role in self.kind.uniform and isinstance(value, list):
+            value = self._uniform(role, value)
         if value is None:
             return self._stand_in(role, name)
         if not isinstance(value, int) or isinstance(value, bool):
@@ -109,6 +133,15 @@ class Fields:
         if value < minimum:
             raise self.wrong(role, f"is {value}, below {minimum}", f"Give at least {minimum}")
         return value
+
+    def _uniform(self, role: str, values: list[Any]) -> Any:
+        if not values or any(value != values[0] for value in values):
+            raise self.wrong(role, "differs between layers", "Give one number, if all layers have it")
+        return values[0]
+
+    def knows(self, role: str) -> bool:
+        """Whether the kind says anything of a role."""
+        return any(role in table for table in (self.kind.fields, self.kind.defaults, self.kind.derived, self.kind.flags))
 
     def flag(self, role: str) -> bool:
         """A boolean; false when nothing says otherwise."""
@@ -140,10 +173,17 @@ class Fields:
         return InputError(self.file, self.name(role), problem, remedy)
 
     def refuse_unknown(self) -> None:
-        """Raise InputError on a field that is not understood and whose name tells that it changes the computation."""
+        """Raise InputError on a field that is not understood and whose name tells that it changes the computation.
+
+        And on one that is understood with certain values only, and has another.
+        """
+        for name, allowed in self.kind.only.items():
+            if self.document.get(name) is not None and self.document[name] not in [self._meant(value) for value in allowed]:
+                problem = f"{self.document[name]!r} is not understood for model_type {self.kind.name}"
+                raise InputError(self.file, name, problem, f"Known: {', '.join(str(self._meant(value)) for value in allowed)}, or none")
         understood = {name for names in self.kind.fields.values() for name in names}
         for name, value in self.document.items():
-            unknown = name not in understood and not _matches(name, self.kind.harmless)
+            unknown = name not in understood and name not in self.kind.only and not _matches(name, self.kind.harmless)
             if value and unknown and _matches(name, kinds_document()["common"]["structural"]):
                 problem = f"is not understood for model_type {self.kind.name}, and its name tells that it changes the computation"
                 raise InputError(self.file, name, problem, "Take it out if it changes nothing; if it does, this model is not supported")
@@ -156,8 +196,17 @@ class Fields:
             return self.kind.defaults[role]
         if role not in self.kind.derived:
             raise self.wrong(role, "is missing", f"Add it, as in the config.json of the model: it gives {role.replace('_', ' ')}")
-        whole, _, part = self.kind.derived[role].partition(" / ")
-        return self._quotient(role, whole, part) if part else self.integer(whole)
+        return self._derived(role, *self.kind.derived[role].split())
+
+    def _meant(self, value: Any) -> Any:
+        """A value of `only`: itself, or for "= role" the number that the document gives for the role."""
+        return self.integer(value[2:]) if isinstance(value, str) and value.startswith("= ") else value
+
+    def _derived(self, role: str, first: str, sign: str = "", second: str = "") -> int:
+        if sign == "/":
+            return self._quotient(role, first, second)
+        numbers = [int(text) if text.isdigit() else self.integer(text) for text in (first, second) if text]
+        return prod(numbers) if sign == "*" else sum(numbers)
 
     def _quotient(self, role: str, whole: str, part: str) -> int:
         value, remainder = divmod(self.integer(whole), self.integer(part))

@@ -90,7 +90,7 @@ class Recurrence:
         linear += self.gate_rank * (2 * hidden + self.heads * (self.key_dim + self.value_dim))
         small = (self.convolution + self.convolution_bias) * self._whole(self.convolved)
         small += self.heads * self.constants + self.norm
-        yield Weights("linear", linear, linear)
+        yield Weights("attention", linear, linear)
         yield Weights("norm", small, small)
 
     def _whole(self, channels: Channels) -> int:

@@ -1,6 +1,7 @@
 """A model: its architecture, what its publisher says of it, and the sizes that follow."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from assay._base.precisions import precisions
 from assay._base.schema import read
 from assay.models.compressed import CompressedAttention
 from assay.models.config import architecture
-from assay.models.kinds import kind_of
+from assay.models.kinds import kind_of, wrapper
 from assay.models.mixers import Recurrence
-from assay.models.shapes import Architecture, Attention, ExpertsFfn, GroupedAttention
+from assay.models.shapes import Architecture, Attention, ExpertsFfn, GroupedAttention, LatentAttention
+from assay.models.storage import beside
 
 _BITS_PER_BYTE = 8
 _PLAIN_BITS = 16
+_NULL = "null"  # how a catalogue entry writes the null of a config.json, which TOML does not have
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Model:
     """A model that can be served.
 
     `published_parameters` and `published_active` are the publisher's own counts, where known. `active_embedding` says whether its
-    count of active parameters includes the embedding table, of which a token reads one row.
+    count of active parameters includes the embedding table, of which a token reads one row, and `active_head` whether it has the head.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Model:
     source: str = ""
     notes: tuple[str, ...] = ()
     active_embedding: bool = True
+    active_head: bool = True
 
     @classmethod
     def load(cls, reference: str | Path) -> "Model":
@@ -53,9 +57,14 @@ class Model:
 
     @property
     def active_parameters(self) -> int:
-        """Parameters that work on one token, counted as the publisher does: see `active_embedding`."""
-        weights = self.architecture.weights().values()
-        return sum(part.active for part in weights if self.active_embedding or part.kind != "embedding")
+        """Parameters that work on one token, counted as the publisher does: see `active_embedding` and `active_head`."""
+        left_out = {kind for kind, counted in (("embedding", self.active_embedding), ("head", self.active_head)) if not counted}
+        return sum(part.active for part in self.architecture.weights().values() if part.kind not in left_out)
+
+    @property
+    def predictor_parameters(self) -> int:
+        """Parameters of the layers for multi-token prediction that come with the model: they draft, and no other count has them."""
+        return self.architecture.predictor_weights
 
     @property
     def weight_bytes(self) -> float:
@@ -87,7 +96,9 @@ class Model:
         groups = self.architecture.layers
         experts = any(isinstance(group.ffn, ExpertsFfn) for group in groups)
         attentions = [group.attention for group in groups if group.attention and not isinstance(group.attention, Recurrence)]
-        traits = ["mixture of experts" if experts else "dense", *map(_attention_words, attentions[:1])]
+        traits = ["mixture of experts" if experts else "dense", *map(_attention_words, attentions[-1:])]
+        if any(attention.picks if isinstance(attention, CompressedAttention) else attention.index for attention in attentions):
+            traits.append("sparse")
         recurrent = sum(group.count for group in groups if isinstance(group.attention, Recurrence))
         if recurrent:
             traits.append(f"recurrent in {recurrent} of {self.layers} layers")
@@ -99,6 +110,7 @@ class Model:
     def to_dict(self) -> dict[str, Any]:
         """Every figure of the model; counts in parameters, sizes in bytes."""
         weights = self.architecture.weights()
+        predictors = {"predictor_parameters": self.predictor_parameters} if self.architecture.predictors else {}
         state = {"state_bytes_per_sequence": self.state_bytes_per_sequence} if self.state_bytes_per_sequence else {}
         return {
             "name": self.name,
@@ -108,6 +120,7 @@ class Model:
             "weight_bytes": self.weight_bytes,
             "kv_bytes_per_token": self.kv_bytes_per_token(),
             **state,
+            **predictors,
             "layers": self.layers,
             "hidden": self.architecture.hidden,
             "vocab": self.architecture.vocab,
@@ -124,10 +137,8 @@ class Model:
 
 
 def _attention_words(attention: Attention | CompressedAttention) -> str:
-    if isinstance(attention, CompressedAttention):
-        return "compressed attention, sparse in some layers"
     if not isinstance(attention, GroupedAttention):
-        return "latent attention, sparse" if attention.index else "latent attention"
+        return "latent attention" if isinstance(attention, LatentAttention) else "compressed attention"
     if attention.kv_heads == attention.heads:
         return "multi-head attention"
     return "multi-query attention" if attention.kv_heads == 1 else "grouped-query attention"
@@ -151,14 +162,31 @@ def _from_json(path: Path) -> Model:
         raise InputError(path, "", f"not valid JSON: {error}", "Mend the syntax there") from None
     if not isinstance(document, dict):
         raise InputError(path, "", "must be a JSON object", "Give the config.json of a model")
+    document = beside(document, _quantisation_of(path))
     shape = architecture(document, path)
     name = path.resolve().parent.name if path.stem == "config" else path.stem
-    return Model(name, shape, source=str(path), active_embedding=kind_of(document, path).active_embedding)
+    kind = kind_of(document, path)
+    notes = _wrapping(document)
+    return Model(name, shape, (), None, None, str(path), notes, kind.active_embedding, kind.active_head)
+
+
+def _quantisation_of(path: Path) -> Any:
+    """What stands in the file that some tools write beside a config.json; None when there is none, or none that can be read."""
+    try:
+        return json.loads((path.parent / "hf_quant_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _wrapping(document: Mapping[str, Any]) -> tuple[str, ...]:
+    table = wrapper(document)
+    return (f"The language model of {table} alone: what the larger model adds to it, as for images, is not counted.",) if table else ()
 
 
 def _from_toml(path: Path) -> Model:
     document = read(path, "model")
-    config = document["config"]
+    config = {name: None if value == _NULL else value for name, value in document["config"].items()}
+    kind = kind_of(config, path)
     return Model(
         name=path.stem,
         architecture=architecture(config, path),
@@ -166,6 +194,7 @@ def _from_toml(path: Path) -> Model:
         published_parameters=document["parameters"],
         published_active=document["active_parameters"],
         source=document["source"],
-        notes=tuple(document.get("notes", ())),
-        active_embedding=kind_of(config, path).active_embedding,
+        notes=(*document.get("notes", ()), *_wrapping(config)),
+        active_embedding=kind.active_embedding,
+        active_head=kind.active_head,
     )

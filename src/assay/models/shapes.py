@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Weights(NamedTuple):
     """Parameters of one tensor class: `active` of them work on one token.
 
-    Classes: embedding, head, linear (projections of attention, recurrence and dense FFN), experts, router (and
-    what mixes residual streams), norm (norms, biases, sinks, convolutions, constants).
+    Classes: embedding, head, attention (projections of attention and recurrence), linear (of dense FFN and shared experts), experts,
+    router (and what mixes residual streams), norm (norms, biases, sinks, convolutions, constants).
     """
 
     kind: str
@@ -25,10 +25,42 @@ class Weights(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Indexer:
+    """The small attention that picks, for each query, the `top_k` cached tokens that sparse attention reads.
+
+    Its queries come from the compressed ones of latent attention, else from the input; `weighed` ones have a weight per head and token.
+    A `shared` one is that of an earlier layer: what it picked is used again, and it has neither weights nor a cache of its own.
+    """
+
+    heads: int
+    dim: int
+    top_k: int
+    weighed: bool = True
+    shared: bool = False
+
+    @property
+    def kv_elements(self) -> int:
+        """Values that it caches per token."""
+        return 0 if self.shared else self.dim
+
+    def linear(self, hidden: int, rank: int) -> int:
+        """Parameters of its projections, with queries from `rank` values."""
+        return 0 if self.shared else rank * self.heads * self.dim + hidden * (self.dim + self.weighed * self.heads)
+
+    @property
+    def norm(self) -> int:
+        """Parameters of its norms: scale and bias of the keys', or scales of queries' and keys'."""
+        return 0 if self.shared else 2 * self.dim
+
+
+@dataclass(frozen=True)
 class GroupedAttention:
     """Multi-head, grouped-query or multi-query attention; `window` limits its reach, `sinks` adds one logit per head.
 
-    `output_gate` multiplies its output by a gate that is projected beside the queries.
+    Values are `v_dim` wide (0: as keys, `head_dim`); with `tied_kv` keys and values come from one projection and are cached apart.
+    `qk_norm` scales queries and keys by the channels of one head, `qk_norm_whole` by those of all heads. `output_gate` multiplies the
+    output by a gate that is projected beside the queries, `head_gate` by one number per head. With an `index`, attention reads only
+    its top_k tokens.
     """
 
     heads: int
@@ -40,34 +72,54 @@ class GroupedAttention:
     qk_norm: bool = False
     sinks: bool = False
     output_gate: bool = False
+    v_dim: int = 0
+    tied_kv: bool = False
+    qk_norm_whole: bool = False
+    head_gate: bool = False
+    index: Indexer | None = None
+
+    @property
+    def value_dim(self) -> int:
+        """Values of a head's output."""
+        return self.v_dim or self.head_dim
+
+    @property
+    def kv_dim(self) -> int:
+        """Values that a KV head caches per token."""
+        return self.head_dim + self.value_dim
+
+    @property
+    def projected_kv(self) -> int:
+        """Columns of the projection to keys and values, per KV head."""
+        return self.head_dim if self.tied_kv else self.kv_dim
+
+    @property
+    def projected_query(self) -> int:
+        """Columns of the projection to queries and gates, per head."""
+        return self.head_dim + self.output_gate * self.value_dim + self.head_gate
 
     @property
     def kv_elements(self) -> int:
         """Values that one layer caches per token."""
-        return 2 * self.kv_heads * self.head_dim
+        return self.kv_heads * self.kv_dim + (self.index.kv_elements if self.index else 0)
 
     @property
     def reaches(self) -> tuple[int, ...]:
-        """How far back it looks."""
-        return (self.window,)
+        """How far back it looks; with an indexer of its own, which looks to the start, that many tokens."""
+        return _sparse_reaches(self.index) if self.index else (self.window,)
 
     def weights(self, hidden: int) -> Iterator[Weights]:
         """Parameters of the projections, biases, norms and sinks of one layer."""
-        query, kv = self.heads * self.head_dim, self.kv_heads * self.head_dim
-        linear = hidden * (query + 2 * kv) + query * hidden + self.output_gate * hidden * query
-        small = self.qkv_bias * (query + 2 * kv) + self.output_bias * hidden
-        small += self.qk_norm * 2 * self.head_dim + self.sinks * self.heads
-        yield Weights("linear", linear, linear)
+        linear = hidden * (self.heads * self.projected_query + self.kv_heads * self.projected_kv)
+        linear += self.heads * self.value_dim * hidden
+        biased = self.heads * self.head_dim + self.kv_heads * self.projected_kv
+        small = self.qkv_bias * biased + self.output_bias * hidden + self.sinks * self.heads
+        small += (self.qk_norm * 2 + self.qk_norm_whole * (self.heads + self.kv_heads)) * self.head_dim
+        if self.index:
+            linear += self.index.linear(hidden, hidden)
+            small += self.index.norm
+        yield Weights("attention", linear, linear)
         yield Weights("norm", small, small)
-
-
-@dataclass(frozen=True)
-class Indexer:
-    """The small attention that picks, for each query, the `top_k` cached tokens that sparse attention reads."""
-
-    heads: int
-    dim: int
-    top_k: int
 
 
 @dataclass(frozen=True)
@@ -88,12 +140,12 @@ class LatentAttention:
     @property
     def kv_elements(self) -> int:
         """Values that one layer caches per token: the latent, its rotary key and the indexer's key."""
-        return self.kv_rank + self.rope_dim + (self.index.dim if self.index else 0)
+        return self.kv_rank + self.rope_dim + (self.index.kv_elements if self.index else 0)
 
     @property
     def reaches(self) -> tuple[int, ...]:
-        """How far back it looks; with an indexer, which looks to the start, that many tokens."""
-        return (0, self.index.top_k) if self.index else (0,)
+        """How far back it looks; with an indexer of its own, which looks to the start, that many tokens."""
+        return _sparse_reaches(self.index) if self.index else (0,)
 
     def weights(self, hidden: int) -> Iterator[Weights]:
         """Parameters of the down, up and output projections, the indexer and the norms of one layer."""
@@ -103,10 +155,14 @@ class LatentAttention:
         linear += self.kv_rank * self.heads * (self.nope_dim + self.v_dim) + self.heads * self.v_dim * hidden
         norm = self.q_rank + self.kv_rank
         if self.index:
-            linear += (self.q_rank or hidden) * self.index.heads * self.index.dim + hidden * (self.index.dim + self.index.heads)
-            norm += 2 * self.index.dim
-        yield Weights("linear", linear, linear)
+            linear += self.index.linear(hidden, self.q_rank or hidden)
+            norm += self.index.norm
+        yield Weights("attention", linear, linear)
         yield Weights("norm", norm, norm)
+
+
+def _sparse_reaches(index: Indexer) -> tuple[int, ...]:
+    return (index.top_k,) if index.shared else (0, index.top_k)
 
 
 @dataclass(frozen=True)
@@ -131,7 +187,8 @@ class ExpertsFfn:
     """A mixture of `count` experts of `width`, of which a router picks `active` per token, beside a shared expert.
 
     Gated ones have three matrices, plain ones two. With `latent` the experts, not the shared one, work on that many values, to and from
-    which all of them share a projection. `shared_gate` weighs the shared expert by one number per token.
+    which all of them share a projection. `shared_gate` weighs the shared expert by one number per token. `router_scales` scales the
+    router's input by channel and its output by expert; `own_norms` are norms between the experts and the shared one.
     """
 
     count: int
@@ -143,6 +200,8 @@ class ExpertsFfn:
     gated: bool = True
     latent: int = 0
     shared_gate: bool = False
+    router_scales: bool = False
+    own_norms: int = 0
 
     @property
     def matrices(self) -> int:
@@ -158,9 +217,11 @@ class ExpertsFfn:
         one = self.matrices * self.inner(hidden) * self.width + self.bias * ((self.matrices - 1) * self.width + self.inner(hidden))
         shared = self.matrices * hidden * self.shared_width + 2 * hidden * self.latent
         router = hidden * self.count + self.router_bias * self.count + self.shared_gate * hidden
+        router += self.router_scales * (hidden + self.count)
         yield Weights("experts", one * self.count, one * self.active)
         yield Weights("linear", shared, shared)
         yield Weights("router", router, router)
+        yield Weights("norm", self.own_norms * hidden, self.own_norms * hidden)
 
 
 Attention = GroupedAttention | LatentAttention
@@ -182,12 +243,31 @@ class LayerGroup:
 
 
 @dataclass(frozen=True)
+class Norms:
+    """How many norms of a layer go with its attention and its FFN; 0: that half shares the norm of the other.
+
+    `per_channel` learned numbers are in each, the last norm too: none, a scale, or a scale and a bias.
+    """
+
+    attention: int = 1
+    ffn: int = 1
+    per_channel: int = 1
+
+    def weights(self, group: LayerGroup, hidden: int) -> int:
+        """Parameters of the norms of one layer."""
+        count = bool(group.attention) * self.attention + bool(group.ffn) * self.ffn
+        return count * self.per_channel * hidden
+
+
+@dataclass(frozen=True)
 class Architecture:
     """A decoder-only transformer: `hidden` and `vocab` sizes, `tied` embeddings, and its groups of layers.
 
     `precision` is what the checkpoint stores its quantised classes in (`quantised`, of the classes of Weights); all other tensors
-    are 16 bit. `max_context` is the longest sequence in tokens. Of more than one residual `streams` each half of a layer reads a mix
-    and adds to all (Xie et al., manifold-constrained hyper-connections, 2026); the head reads a last mix.
+    are 16 bit. `max_context` is the longest sequence in tokens. `positions` is how many positions have a learned embedding,
+    `embedding_norm` says that a norm follows the embedding, `head_bias` that the head has a bias. `predictors` is how many layers for
+    multi-token prediction come with the model: they draft, and no count of the model includes them. Of more than one residual `streams`
+    each half of a layer reads a mix and adds to all (Xie et al., manifold-constrained hyper-connections, 2026); the head reads a last mix.
     """
 
     hidden: int
@@ -197,12 +277,27 @@ class Architecture:
     precision: str
     quantised: tuple[str, ...]
     max_context: int
+    norms: Norms = Norms()
+    positions: int = 0
+    embedding_norm: bool = False
+    head_bias: bool = False
+    predictors: int = 0
     streams: int = 1
 
     @property
     def depth(self) -> int:
         """Number of layers."""
         return sum(group.count for group in self.layers)
+
+    @property
+    def looked_up(self) -> int:
+        """Parameters that are only looked up: tables of tokens, unless the head's, and of positions."""
+        return ((0 if self.tied else self.vocab) + self.positions) * self.hidden
+
+    @property
+    def last_norm(self) -> int:
+        """Parameters of the last norm and of the head's bias."""
+        return self.norms.per_channel * self.hidden + self.head_bias * self.vocab
 
     @property
     def mixing(self) -> int:
@@ -224,15 +319,34 @@ class Architecture:
         return total
 
     def _parts(self) -> Iterator[Weights]:
-        table = self.vocab * self.hidden
-        yield Weights("head", table, table)
-        if not self.tied:
-            yield Weights("embedding", table, table)
-        yield Weights("norm", self.hidden, self.hidden)
+        head, norm = self.vocab * self.hidden, self.last_norm + self.embedding_norm * self.norms.per_channel * self.hidden
+        yield Weights("head", head, head)
+        if self.looked_up:
+            yield Weights("embedding", self.looked_up, self.looked_up)
+        yield Weights("norm", norm, norm)
         if self.streams > 1:
             mixing = self.last_mixing + self.mixing * sum(group.count * len(group.halves) for group in self.layers)
             yield Weights("router", mixing, mixing)
         for group in self.layers:
-            norms = len(group.halves) * self.hidden
+            norms = self.norms.weights(group, self.hidden)
             for part in (Weights("norm", norms, norms), *(part for half in group.halves for part in half.weights(self.hidden))):
                 yield Weights(part.kind, part.total * group.count, part.active * group.count)
+
+    @property
+    def predictor_weights(self) -> int:
+        """Parameters of the layers for multi-token prediction: each like the last layer, two norms, a projection of two inputs to one.
+
+        They share embedding, last norm and head with the model, or repeat them (arXiv 2412.19437, section 2.2).
+        """
+        if not self.predictors:
+            return 0
+        group = last_layer(self.layers)
+        one = sum(part.total for half in group.halves for part in half.weights(self.hidden))
+        one += self.norms.weights(group, self.hidden) + 2 * self.norms.per_channel * self.hidden + 2 * self.hidden**2
+        return self.predictors * one
+
+
+def last_layer(groups: tuple[LayerGroup, ...]) -> LayerGroup:
+    """The last attention and the last FFN as one layer, as those for multi-token prediction have them."""
+    attending = [group.attention for group in groups if group.attention and group.attention.reaches]
+    return LayerGroup(1, attending[-1], [group.ffn for group in groups if group.ffn][-1])
