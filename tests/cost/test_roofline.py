@@ -8,7 +8,7 @@ import pytest
 from assay._base.facts import Fact
 from assay.chips import Chip
 from assay.cost import fold
-from assay.cost.roofline import Machine, latency_seconds, peak, rate_bits, touched, weights_read, work_seconds
+from assay.cost.roofline import Machine, latency_seconds, padding, peak, rate_bits, touched, weights_read, work_seconds
 from assay.deployments import Asked, Part, resolve
 from assay.engines import Engine
 from assay.graph.op import Op, Routing
@@ -46,6 +46,13 @@ def test_experts_touched() -> None:
     assert touched(routing, np.array([0.0, 1.0, 2.0])).tolist() == pytest.approx([0, 8 / 256, 1 - (248 / 256) ** 2])
     assert touched(routing, np.array([5000.0]))[0] == pytest.approx(1.0)
     assert touched(Routing(4, 4, 4), np.array([1.0]))[0] == 1.0
+
+
+def test_experts_work_through_whole_tiles() -> None:
+    """With few rows each expert works through twice as many; with many the 200 beside them count little; none without padding."""
+    routing = Routing(8, 8, 2)
+    assert padding(routing, 200, np.array([1.0, 40.0, 4_000.0, 80_000.0])).tolist() == pytest.approx([2, 2, 1.2, 1.01], abs=1e-6)
+    assert padding(routing, 0, np.array([0.0, 1.0, 1000.0])).tolist() == [1, 1, 1]
 
 
 def test_weights_are_read_once_a_step() -> None:

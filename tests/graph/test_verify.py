@@ -317,3 +317,42 @@ def test_an_op_that_cannot_be_is_found(lowered: tuple[Model, Part, tuple[Op, ...
     with pytest.raises(GraphError, match=problem) as caught:
         verify(model, part, changed(ops, place, **changes))
     assert f"op {ops[place].name}" in str(caught.value)
+
+
+def wide(ep: int, dp: int = 8, tp: int = 8) -> tuple[Op, ...]:
+    """The ops of a large mixture of experts with attention ranks."""
+    model = load("deepseek-r1")
+    part = replace(part_of(model, tp=8), tp=tp, dp=dp, ep=ep)
+    ops = lower(model, part)
+    verify(model, part, ops)
+    return ops
+
+
+def test_wide_expert_parallelism_sends_tokens_to_the_experts_they_picked() -> None:
+    """All to all, once to each rank: of eight picks among 32 ranks 7.2 are distinct, of which each rank sends a 32nd of all tokens."""
+    sent = {op.name: op.exchange for op in wide(32, 32, 32) if op.exchange and op.name.startswith("token")}
+    distinct = 32 * (1 - (31 / 32) ** 8)
+    assert sent["token combine"] == Exchange("all-to-all", 32, pytest.approx(7168 * distinct / 32 * 2))
+    assert sent["token dispatch"].bytes == pytest.approx(sent["token combine"].bytes / 2)  # in 8 bit
+
+
+def test_without_expert_parallelism_all_chips_see_all_tokens() -> None:
+    """Gathered before, dealt out after."""
+    patterns = {op.name: op.exchange.pattern for op in wide(1) if op.exchange}
+    assert patterns["token all-gather"] == "all-gather"
+    assert patterns["ffn reduce-scatter"] == "reduce-scatter"
+
+
+def test_experts_that_do_not_deal_out_evenly_are_copied() -> None:
+    """Of 256 experts on 24 ranks each holds 11: eight are there twice."""
+    ops = wide(24, 24, 24)
+    experts = [op for op in ops if op.kind == "experts"]
+    assert {op.routing.local for op in experts if op.routing} == {11}
+    held = sum(op.weights * op.shards for op in experts)
+    assert sum(op.replicated for op in experts) == pytest.approx(held * 8 / 264)
+
+
+def test_what_every_token_needs_is_done_where_the_token_is() -> None:
+    """Shared experts and router belong to each attention rank when tokens are not gathered."""
+    assert all(op.own for op in wide(8) if op.name.startswith("shared expert") or op.name == "router")
+    assert not any(op.own for op in wide(1) if op.name.startswith("shared expert") or op.name == "router")

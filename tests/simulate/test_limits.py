@@ -49,6 +49,16 @@ def test_a_cache_of_exactly_one_prompt_serves_one_at_a_time(asked: Asked, serve:
     assert outcome.kv_peak == 1.0
 
 
+def test_with_reserved_outputs_nobody_gives_way(asked: Asked, serve: Serve) -> None:
+    """Two of ten and sixty tokens: without reservation both start and one is computed again; with it the second waits for the first."""
+    two = asked((4, 60), (4, 60))
+    eager = serve(two, second())
+    assert eager.preemptions.sum() == 1
+    careful = serve(two, second(replace(POLICY, reserve=1.0)))
+    assert not careful.preemptions.any()
+    assert careful.finish.tolist() == [60.0, 120.0]
+
+
 def test_a_request_longer_than_the_memory_is_rejected(asked: Asked, serve: Serve) -> None:
     """Its prompt would fit, its output would not; who comes after it is served as if it had not been there."""
     outcome = serve(asked((10, 100), (10, 91), (8, 1), at=(0.0, 0.0, 200.0)), second())

@@ -82,3 +82,11 @@ def test_a_step_without_room_for_what_speculation_verifies_is_refused() -> None:
     times = replace(StepTime.constant(1.0, 100), width=5)
     with pytest.raises(InputError, match="room for 4 tokens, and speculation verifies 5"):
         Policy(4, 64, 1, 1.0, ((0, 1.0),)).within(times)
+
+
+@pytest.mark.parametrize(("reserve", "bytes_"), [(0.0, 0.0), (0.5, 15.0), (1.0, 20.0)])
+def test_a_share_of_the_output_is_reserved(reserve: float, bytes_: float) -> None:
+    """Beside the ten tokens of the prompt; never less than what is there."""
+    policy = Policy(64, 8, 1, 1000.0, ((0, 1.0),), reserve=reserve)
+    assert policy.promise(10, 10, 10) == bytes_
+    assert policy.promise(18, 10, 10) == max(bytes_, 18.0 if reserve else 0.0)

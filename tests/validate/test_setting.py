@@ -102,3 +102,19 @@ def test_chip_and_model_must_be_stated(name: str) -> None:
     """Else there is nothing to predict."""
     with pytest.raises(Unpredicted, match=f"the {name} is not stated"):
         found(**{name: None})
+
+
+@pytest.mark.parametrize(("load", "waits"), [("static", False), ("offline", False), ("closed", True)])
+def test_requests_of_a_batch_do_not_wait_for_a_server(load: str, waits: bool) -> None:
+    """They are handed to the engine in its own process."""
+    assembly, _ = found(tp=1, load=load, batch=4.0, requests=40.0)
+    assert (assembly.plants[0].policy.admission_delay > 0) is waits
+
+
+def test_a_checkpoint_may_declare_the_precision_of_its_cache() -> None:
+    """Where the run does not state it; what it states counts."""
+    assembly, said = found(tp=1, engine="tensorrt-llm", weights="fp8")
+    assert assembly.parts[0].kv.name == "fp8"
+    assert said == ["KV cache fp8, as checkpoints for tensorrt-llm declare it"]
+    assert found(tp=1, engine="tensorrt-llm", weights="fp8", kv="bf16")[0].parts[0].kv.name == "bf16"
+    assert found(tp=1, engine="tensorrt-llm", weights="bf16")[0].parts[0].kv.name == "bf16"

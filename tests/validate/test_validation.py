@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from assay import InputError, validate
-from assay.points import Point, read_points
+from assay.points import Number, Point, read_points
 from assay.search.comparison import Work
 from assay.validate import journal, validation
 from assay.validate.validation import drawn, regime
@@ -154,3 +154,18 @@ def test_the_table_must_be_there(tmp_path: Path) -> None:
     """A clear message."""
     with pytest.raises(InputError, match=r"none\.parquet"):
         validate([tmp_path / "none.parquet"])
+
+
+def test_what_repeats_a_condition_is_not_scored() -> None:
+    """The throughput of an open loop that served what came is its rate; of one that did not, it is a result."""
+    (point,) = read_points_of({"load": "poisson", "rate": 5.0, "osl": 100.0, "chips": 4})
+
+    def repeats(metric: str, per: str, value: float) -> bool:
+        return validation.stated(point, Number(0, metric, "", per, value, "A"))
+
+    assert repeats("requests_per_second", "system", 4.9)
+    assert repeats("output_tokens_per_second", "chip", 125.0)
+    assert not repeats("output_tokens_per_second", "system", 300.0)
+    assert not repeats("ttft", "request", 5.0)
+    (closed,) = read_points_of({"load": "closed", "concurrency": 5.0})
+    assert not validation.stated(closed, Number(0, "requests_per_second", "", "system", 5.0, "A"))

@@ -40,9 +40,19 @@ def compute_seconds(op: Op, machine: Machine, units: Floats) -> Floats:
     """FLOPs over the share of the peak that this kind of work reaches; shape of `units` (tokens or sampled sequences)."""
     if not op.flops:
         return np.zeros_like(units)
-    share = {"experts": "experts", "recurrence": "attention"}.get(op.kind, f"gemm{rate_bits(op.rate)}")
-    reached = machine.constants.compute_share[share]
-    return units * (op.flops / (peak(machine.chip, op.rate) * reached))
+    shares = machine.constants.compute_share
+    reached = shares["attention" if op.kind == "recurrence" else f"gemm{rate_bits(op.rate)}"]
+    seconds = units * (op.flops / (peak(machine.chip, op.rate) * reached))
+    if op.routing:
+        seconds *= padding(op.routing, machine.constants.experts["padding"], units) / shares["experts"]
+    return seconds
+
+
+def padding(routing: Routing, rows: float, tokens: Floats) -> Floats:
+    """Work of experts over that without padding: each expert that is picked has `rows` beside its own, at most as many as those."""
+    own = tokens * routing.active / routing.total / np.maximum(touched(routing, tokens), 1e-12)
+    padded: Floats = 1.0 + np.minimum(1.0, rows / np.maximum(own, 1e-12))
+    return padded
 
 
 def weights_read(op: Op, units: Floats) -> Floats:

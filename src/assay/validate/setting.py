@@ -38,8 +38,17 @@ _LIMITS = {
 def setting(point: Point, workload: Workload) -> tuple[Assembly, list[str]]:
     """The deployment that ran, and what was assumed of it.
 
-    Raises AssayError when the model does not fit, and Unpredicted when chip or model is not stated.
+    Requests of a batch, or all at once, are handed to the engine in its own process: they do not wait for a server. Raises AssayError
+    when the model does not fit, and Unpredicted when chip or model is not stated.
     """
+    assembly, said = _deployed(point, workload)
+    if workload.at_once:
+        plants = tuple(replace(plant, policy=replace(plant.policy, admission_delay=0.0)) for plant in assembly.plants)
+        assembly = replace(assembly, plants=plants)
+    return assembly, said
+
+
+def _deployed(point: Point, workload: Workload) -> tuple[Assembly, list[str]]:
     for name in ("chip", "model"):
         if point.said(name) is None:
             raise Unpredicted(f"the {name} is not stated")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 GROUP = ("set", "chip", "model", "metric", "statistic")
 LOTS = 8  # runs of one task: enough to share plants, few enough to show progress
+ECHO = 0.05
 CROWDED, BUSY = 64, 8  # requests on a chip
 
 
@@ -60,7 +61,7 @@ class Validation:
                 near.get(number.row),
             )
             for point, number, guess in rows
-            if number.scored
+            if number.scored and not stated(point, number)
         )
 
     def listed(self) -> list[dict[str, Any]]:
@@ -102,6 +103,7 @@ class Validation:
             "skipped": self.skipped,
             "by_quality": {quality: {"predicted": there, "rows": whole} for quality, (there, whole) in self.reached().items()},
             "scored": len(self.scored),
+            "stated": sum(number.scored and stated(point, number) for point, number, guess, _ in self.rows() if guess.reason is None),
             "median_error": float(np.median(errors)) if errors else None,
             "groups": [group.to_dict() for group in self.groups()],
             "by_set": [group.to_dict() for group in self.groups(("set", "metric", "statistic"))],
@@ -134,6 +136,16 @@ class Validation:
                 column[number.row] = getattr(guess, name)
         kinds = {"predicted": pl.Float64, "low": pl.Float64, "high": pl.Float64, "reason": pl.String}
         return self.points.frame.with_columns(*(pl.Series(name, column, kinds[name]) for name, column in columns.items()))
+
+
+def stated(point: Point, number: Number) -> bool:
+    """Whether a number only repeats a condition: the throughput of an open loop that served what came, to 5 %."""
+    rate, tokens = point.said("rate"), {"output": point.said("osl"), "input": point.said("isl"), "requests": 1.0}
+    kind = number.metric.partition("_")[0]
+    offered = rate * (tokens.get(kind) or 0.0) if rate else 0.0
+    if number.per == "chip":
+        offered /= point.said("chips") or 1
+    return offered > 0 and number.value is not None and abs(number.value / offered - 1) < ECHO
 
 
 def labels(point: Point, number: Number) -> dict[str, str]:
