@@ -2,50 +2,39 @@
 
     python docs/make_tables.py          # after a change of data, flags or physics
 
-It makes docs/fields.md, the tables of constants in docs/physics.md and of modules in docs/structure.md, the output under each command
-in a ```console block of README.md, and examples/*.out, the output of the command that the second line of each numbered example names.
+In README.md and docs/*.md it fills the parts between `<!-- NAME ARGUMENTS -->` and `<!-- end of NAME ARGUMENTS -->` (see PARTS) and the
+output under each command in a ```console block. The commands of docs/tutorial.md run in an empty folder with the files that the tutorial
+has the reader write. It makes examples/*.out, the output of the command that the second line of each numbered example names.
 tests/test_docs.py fails where one of them is stale.
 """
 
 import ast
+import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from assay import offers
+from assay._base.catalogue import names
 from assay._base.facts import Fact
 from assay._base.schema import DATA, Field, read, schema
 from assay.cli.commands import cli
+from assay.models.kinds import kinds_document
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
-SCHEMAS = {
-    "chip": "A chip: `--chip FILE`, `src/assay/data/chips/`",
-    "model": "A model of the catalogue: `src/assay/data/models/`",
-    "engine": "An engine: `--engine FILE`, `src/assay/data/engines/`",
-    "deployment": "A deployment: `--deployment FILE`",
-    "workload": "A workload description: `--workload FILE`, `src/assay/data/workloads/`",
-    "scenario": "A scenario: `--scenario FILE`",
-    "offer": "Offers: `--offers FILE`, `src/assay/data/offers/`",
-    "ownership": "What owning a chip costs: `src/assay/data/ownership.toml`",
-    "calibration": "Constants of the cost model: `src/assay/data/calibration/generic.toml`",
-    "energy": "Constants of the energy model: `src/assay/data/calibration/energy.toml`",
-    "bands": "Error bands: `src/assay/data/calibration/bands.toml`",
-    "points": "A table of measured points: `validate --data FILE`, one column for each field",
-    "conditions": "What measured runs leave unstated: `src/assay/data/calibration/conditions.toml`",
-    "model_kinds": "How config.json files are read: `src/assay/data/model_kinds.toml`",
-    "model_entry": "What `assay models NAME` shows",
-    "workload_entry": "What `assay workloads NAME` shows",
-}
+TUTORIAL = ROOT / "docs" / "tutorial.md"
 CONSTANTS = {"generic": "calibration", "energy": "energy", "bands": "bands"}
-PATHS = """Paths: `a.b` is field `b` of table `[a]`, `a[].b` that of each `[[a]]`, `*` any name. A field marked *fact* is a bare value, or
-`{ value, low, high, source, confidence, date }`; confidence is A (the vendor's document) to D (no usable source)."""
+PART = re.compile(r"<!-- (\w+)((?: [\w./-]+)*) -->\n(?:.*\n)*?<!-- end of \1\2 -->")
 CONSOLE = re.compile(r"^```console\n\$ (.+)\n(?:.*\n)*?```$", re.MULTILINE)
+WRITTEN = re.compile(r"^```\w+ (\S+)\n((?:.*\n)*?)```$", re.MULTILINE)
 EXAMPLE = re.compile(r"^# \$ (assay .+)$", re.MULTILINE)
 
 
@@ -59,22 +48,37 @@ def table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
     return "\n".join([row(head), row(["---"] * len(head)), *map(row, rows)])
 
 
-def fields() -> str:
-    """docs/fields.md: every flag of every command, and every field of every file."""
-    parts = [
-        "# Flags and fields",
-        "Made by `python docs/make_tables.py` from the command line and from `src/assay/data/schema`; do not edit.",
-        "## Flags",
-        *(f"### assay {name}\n\n{command.help}\n\n{_flags(command)}" for name, command in cli.commands.items()),
-        "## Files",
-        PATHS,
-        *(f"### {title}\n\n{_fields(name)}" for name, title in SCHEMAS.items()),
-    ]
-    return "\n\n".join(parts) + "\n"
+def sizes() -> str:
+    """How much there is in the catalogue, in a sentence."""
+    counts = {noun: len(names(noun)) for noun in ("chips", "models", "engines", "workloads")} | {"offers": len(offers.load())}
+    said = [f"{count} {noun}" for noun, count in counts.items()]
+    kinds = len(kinds_document()["kind"])
+    return f"The catalogue holds {', '.join(said[:-1])} and {said[-1]}; a `config.json` may be of {kinds} kinds (`model_type`)."
 
 
-def _flags(command: click.Command) -> str:
-    return table(("flag", "value", "meaning"), (_flag(option) for option in command.params))
+def commands() -> str:
+    """Every flag of every command."""
+    return "\n\n".join(f"## assay {name}\n\n{command.help}\n\n{_flags(command.params)}" for name, command in cli.commands.items())
+
+
+def flags(command: str, *some: str) -> str:
+    """Some flags of a command."""
+    return _flags(option for option in cli.commands[command].params if option.opts[0].strip("-") in some)
+
+
+def fields(name: str) -> str:
+    """The fields of a file, as data/schema/NAME.toml has them."""
+    return table(("field", "type", "unit", "limits", "meaning"), (_field(field) for field in schema(name).values()))
+
+
+def example(name: str) -> str:
+    """A file of examples/ as it stands."""
+    file = ROOT / "examples" / name
+    return f"```{file.suffix[1:]}\n{file.read_text(encoding='utf-8')}```\n\n[examples/{name}](../examples/{name})"
+
+
+def _flags(options: Iterable[click.Parameter]) -> str:
+    return table(("flag", "value", "meaning"), (_flag(option) for option in options))
 
 
 def _flag(option: click.Parameter) -> tuple[str, str, str]:
@@ -83,10 +87,6 @@ def _flag(option: click.Parameter) -> tuple[str, str, str]:
     names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
     default = f" Default {option.default}." if option.show_default else ""
     return names, "" if option.is_flag else option.make_metavar(click.Context(cli)), f"{option.help}{default}"
-
-
-def _fields(name: str) -> str:
-    return table(("field", "type", "unit", "limits", "meaning"), (_field(field) for field in schema(name).values()))
 
 
 def _field(field: Field) -> tuple[str, str, str, str, str]:
@@ -139,40 +139,88 @@ def _module(file: Path) -> tuple[str, str] | None:
     return (f"`{name}`", " ".join(said.split("\n\n")[0].split())) if said else None
 
 
-def between(text: str, name: str, content: str) -> str:
-    """A text with the part between its `<!-- NAME -->` and `<!-- end of NAME -->` lines replaced."""
-    start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    head, rest = text.split(start)
-    return f"{head}{start}\n\n{content}\n\n{end}{rest.split(end)[1]}"
+_WORDS = {"output_tokens_per_second": "output tokens/s", "total_tokens_per_second": "tokens/s", "requests_per_second": "requests/s"}
+_SETTLED = ("tpot", "e2e", "output_tokens_per_second", "ttft")
+_FIGURES = ("median_error", "p90_error", "bias", "coverage", "datasheet", "nearest")
 
 
-def printed(command: str) -> str:
+def accuracy(kind: str) -> str:
+    """Errors of the last validation of the published table (docs/accuracy.json): `whole`, by `load`, `short`, or what was `reached`."""
+    told = json.loads((ROOT / "docs" / "accuracy.json").read_text(encoding="utf-8"))
+    if kind == "reached":
+        shares = [f"{row['predicted']:,} of {row['rows']:,} of quality {quality}" for quality, row in told["by_quality"].items()]
+        return f"{told['predicted']:,} of {told['rows']:,} numbers are predicted: {', '.join(shares)}."
+    if kind == "skipped":
+        return table(("rows", "not predicted, because"), ([str(rows), reason] for reason, rows in told["skipped"].items()))
+    if kind == "load":
+        found = {(group["load"], group["metric"]): _share(group["median_error"]) for group in told["by_load"]}
+        loads = dict.fromkeys(load for load, _ in found)
+        return table(("load", *map(_metric, _SETTLED)), ([load, *(found.get((load, metric), "") for metric in _SETTLED)] for load in loads))
+    groups = [group for group in told["by_set"] if kind == "whole" or (group["metric"] in _SETTLED and group["rows"] >= 20)]
+    heads = ("set", "metric", "numbers", "median", "p90", "bias", "in band", "data sheet", "nearest point")
+    return table(heads, map(_errors, groups))
+
+
+def _errors(group: Mapping[str, Any]) -> Sequence[str]:
+    measured = f"{_metric(group['metric'])} {group['statistic']}".strip()
+    return group["set"], measured, f"{group['rows']:,}", *(_share(group[name]) for name in _FIGURES)
+
+
+def _metric(name: str) -> str:
+    return _WORDS.get(name, name.upper() if len(name) == 4 or name in ("itl", "e2e") else name.replace("_", " "))
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value * 100:,.0f}"
+
+
+PARTS: dict[str, Callable[..., str]] = {
+    function.__name__: function for function in (sizes, commands, flags, fields, example, constants, modules, accuracy)
+}
+
+
+def filled(text: str) -> str:
+    """A text with each of its marked parts as it should be."""
+
+    def part(found: re.Match[str]) -> str:
+        name, given = found[1], found[2]
+        return f"<!-- {name}{given} -->\n\n{PARTS[name](*given.split())}\n\n<!-- end of {name}{given} -->"
+
+    return PART.sub(part, text)
+
+
+def printed(command: str, folder: Path = ROOT) -> str:
     """What a shell command prints on stdout, 100 columns wide, with this checkout's Assay; raises when it fails."""
-    shell = f'set -eu; assay() {{ "{sys.executable}" -m assay "$@"; }}; {command}'
+    python = f'"{sys.executable}"'
+    shell = f'set -eu; assay() {{ {python} -m assay "$@"; }}; python() {{ {python} "$@"; }}; {command}'
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), "COLUMNS": "100", "NO_COLOR": "1"}
-    ended = subprocess.run(["sh", "-c", shell], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(["sh", "-c", shell], cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False)
     if ended.returncode:
         raise RuntimeError(f"{command}: exit code {ended.returncode}\n{ended.stderr}")
     return "".join(line.rstrip() + "\n" for line in ended.stdout.splitlines())
 
 
-def tables() -> dict[Path, str]:
-    """Each file with a part that follows from data or source, as it should be."""
-    docs = ROOT / "docs"
-    parts = {"physics.md": ("constants", constants()), "structure.md": ("modules", modules())}
-    made = {docs / name: between((docs / name).read_text(encoding="utf-8"), *part) for name, part in parts.items()}
-    return {docs / "fields.md": fields(), **made}
+def pages() -> dict[Path, str]:
+    """README.md and docs/*.md as they stand."""
+    return {file: file.read_text(encoding="utf-8") for file in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}
 
 
-def consoles() -> list[str]:
-    """The commands of README.md whose output stands under them."""
-    return CONSOLE.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+def consoles(text: str) -> list[str]:
+    """The commands of a page whose output stands under them."""
+    return CONSOLE.findall(text)
 
 
-def readme(outputs: Callable[[str], str] = printed) -> str:
-    """README.md with the output of each command as it should be."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    return CONSOLE.sub(lambda found: f"```console\n$ {found[1]}\n{outputs(found[1])}```", text)
+def shown(text: str, folder: Path = ROOT) -> str:
+    """A page with the output of each command as it should be; the commands run one after the other in `folder`."""
+    return CONSOLE.sub(lambda found: f"```console\n$ {found[1]}\n{printed(found[1], folder)}```", text)
+
+
+def followed(text: str, folder: Path) -> str:
+    """A page as `shown`, once the files that its blocks name after their language are written into `folder`."""
+    for name, content in WRITTEN.findall(text):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content, encoding="utf-8")
+    return shown(text, folder)
 
 
 def examples() -> dict[Path, str]:
@@ -183,7 +231,8 @@ def examples() -> dict[Path, str]:
 
 def main() -> None:
     """Write whatever is not as it should be, and name it."""
-    made = {**tables(), ROOT / "README.md": readme()}
+    with tempfile.TemporaryDirectory() as folder:
+        made = {file: followed(text, Path(folder)) if file == TUTORIAL else shown(filled(text)) for file, text in pages().items()}
     made |= {file.with_suffix(".out"): printed(command) for file, command in examples().items()}
     for file, text in made.items():
         if not file.exists() or file.read_text(encoding="utf-8") != text:

@@ -33,22 +33,45 @@ def load(file: Path) -> ModuleType:
 SCRIPT = load(ROOT / "docs" / "make_tables.py")
 
 
-@pytest.mark.parametrize("name", ["fields.md", "physics.md", "structure.md"])
-def test_tables_are_fresh(name: str) -> None:
+PAGES = SCRIPT.pages()
+COMMANDS = [
+    pytest.param(file, command, id=f"{file.stem}: {command}")
+    for file, text in PAGES.items()
+    if file != SCRIPT.TUTORIAL
+    for command in SCRIPT.consoles(text)
+]
+
+
+@pytest.mark.parametrize("file", [file for file, text in PAGES.items() if SCRIPT.PART.search(text)], ids=lambda file: file.name)
+def test_parts_are_fresh(file: Path) -> None:
     """What follows from data, flags and source says what they say."""
-    file = ROOT / "docs" / name
-    assert file.read_text(encoding="utf-8") == SCRIPT.tables()[file], REMEDY
+    assert SCRIPT.filled(PAGES[file]) == PAGES[file], REMEDY
 
 
-@pytest.mark.parametrize("command", SCRIPT.consoles())
-def test_commands_of_the_readme_print_what_it_shows(command: str) -> None:
+def test_every_mark_has_its_end() -> None:
+    """A part whose marks do not match would never be filled."""
+    for file, text in PAGES.items():
+        assert len(SCRIPT.PART.findall(text)) == len(re.findall(r"<!-- (?!end of )", text)), file.name
+
+
+@pytest.mark.parametrize(("file", "command"), COMMANDS)
+def test_commands_print_what_is_shown(file: Path, command: str) -> None:
     """Each ```console block is a command that works, and its output."""
-    assert f"$ {command}\n{SCRIPT.printed(command)}```" in (ROOT / "README.md").read_text(encoding="utf-8"), REMEDY
+    assert f"$ {command}\n{SCRIPT.printed(command)}```" in PAGES[file], REMEDY
 
 
 def test_the_readme_shows_commands() -> None:
     """There are snippets to check."""
-    assert len(SCRIPT.consoles()) >= 3
+    assert len(SCRIPT.consoles(PAGES[ROOT / "README.md"])) >= 3
+
+
+def test_the_tutorial_can_be_followed(tmp_path: Path) -> None:
+    """Its files and its commands alone, in an empty folder, print what it shows and leave the files that it promises."""
+    text = PAGES[SCRIPT.TUTORIAL]
+    assert SCRIPT.followed(text, tmp_path) == text, REMEDY
+    assert {"trace.toml", "report.html", "accuracy.html"} <= {file.name for file in tmp_path.iterdir()}
+    used = {command.split()[1] for command in SCRIPT.consoles(text) if command.startswith("assay ")}
+    assert used == {"models", "chips", "predict", "workloads", "simulate", "compare", "validate"}
 
 
 @pytest.mark.parametrize("file", SCRIPT.examples(), ids=lambda file: file.name)
@@ -64,15 +87,19 @@ def test_the_demo_can_be_read() -> None:
     assert len(questions[0].chips) >= 6
 
 
-def test_python_of_the_readme_runs() -> None:
-    """The ```python blocks run as they stand."""
-    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    assert blocks
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("file", [file for file, text in PAGES.items() if PYTHON.search(text)], ids=lambda file: file.name)
+def test_python_runs(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ```python blocks run as they stand, and say something."""
+    monkeypatch.chdir(ROOT)
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        for block in blocks:
+        for block in PYTHON.findall(PAGES[file]):
             exec(block, {})
-    assert "llama-3.1-8b on 1 x h100-sxm" in said.getvalue()
+    assert ("llama-3.1-8b on 1 x h100-sxm" if file.name == "README.md" else "") in said.getvalue()
+    assert not re.search(r"False|None|0 of", said.getvalue())
 
 
 @pytest.mark.parametrize("name", cli.commands)
@@ -87,12 +114,19 @@ def test_every_flag_has_help(name: str) -> None:
 
 
 def test_every_schema_is_in_the_docs() -> None:
-    """Each file of data/schema has its table, and each field a meaning."""
-    assert sorted(SCRIPT.SCHEMAS) == sorted(file.stem for file in (DATA / "schema").glob("*.toml"))
-    for name in SCRIPT.SCHEMAS:
+    """Each file of data/schema has its table on one page, and each field a meaning."""
+    shown = [given.strip() for text in PAGES.values() for part, given in SCRIPT.PART.findall(text) if part == "fields"]
+    assert sorted(shown) == sorted(file.stem for file in (DATA / "schema").glob("*.toml"))
+    for name in shown:
         for field in schema(name).values():
             assert field.description, (name, field.path)
             assert field.unit or field.type not in ("number", "numbers"), (name, field.path)
+
+
+def test_every_page_is_led_to() -> None:
+    """The README or the list of nouns has a link to each page."""
+    led = "".join(PAGES[file] for file in (ROOT / "README.md", ROOT / "docs" / "fields.md"))
+    assert [file.name for file in PAGES if file.parent.name == "docs" and f"{file.name})" not in led] == []
 
 
 def test_every_dependency_is_explained() -> None:
@@ -106,7 +140,15 @@ def test_every_dependency_is_explained() -> None:
 
 @pytest.mark.parametrize("file", DOCS, ids=lambda file: file.name)
 def test_links_lead_somewhere(file: Path) -> None:
-    """Links to files of this repository, pictures too."""
-    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", file.read_text(encoding="utf-8"))
-    missing = [target for target in targets if "://" not in target and not (file.parent / target).exists()]
-    assert missing == []
+    """Links to files of this repository, pictures too, and to headings within them."""
+    for target, heading in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", file.read_text(encoding="utf-8")):
+        if "://" not in target:
+            aim = file.parent / target if target else file
+            assert aim.exists(), target
+            assert not heading or heading in _anchors(aim), f"{target}#{heading}"
+
+
+def _anchors(file: Path) -> set[str]:
+    """What the headings of a page are called in links."""
+    headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
