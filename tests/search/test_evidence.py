@@ -55,6 +55,18 @@ def test_bands_hold_the_prediction(name: str) -> None:
     assert found["cost_per_million_tokens"] == found["joules_per_token"] == (1 / high, 1 / low)
 
 
+def test_bands_carry_what_sources_disagree_on() -> None:
+    """A bandwidth that may be half as high makes times twice as long; a peak that may be a quarter higher shortens them."""
+    chip = Chip.load("h100-sxm")
+    sure = replace(chip, peak={"bf16": Fact(1e15)}, memory=(replace(chip.memory[0], bandwidth=Fact(3e12)),))
+    doubted = replace(sure, peak={"bf16": Fact(1e15, 1e15, 1.25e15)}, memory=(replace(chip.memory[0], bandwidth=Fact(3e12, 1.5e12, 3e12)),))
+    model, engine = Model.load("llama-3.1-8b"), Engine.load("generic")
+    plain, wide = (bands(resolve(model, each, engine, Asked()), evidence_of(each)) for each in (sure, doubted))
+    assert wide["tpot"] == pytest.approx((plain["tpot"][0] / 1.25, plain["tpot"][1] * 2))
+    low, high = plain["output_tokens_per_second"]
+    assert wide["output_tokens_per_second"] == pytest.approx((low / 2, high * 1.25))
+
+
 def test_of_several_parts_the_weakest_counts() -> None:
     """The reasons of both chips are told, and each band is as wide as the wider."""
     asked = Asked(tp=8, token_budget=256)

@@ -30,11 +30,25 @@ def _used(chip: Chip) -> dict[str, Fact[float]]:
 
 
 def bands(part: Part, label: Evidence) -> dict[str, tuple[float, float]]:
-    """90 % bands as factors on each metric, by way of execution and label; that of cost and energy follows throughput's."""
+    """90 % bands as factors on each metric, by way of execution and label; that of cost and energy follows throughput's.
+
+    Where sources disagree on the chip's peak or bandwidth, times may be as much longer or shorter as these say.
+    """
     table = _table()[part.chip.execution][label.label]
     found = {metric: (float(fact.low or fact.value), float(fact.high or fact.value)) for metric, fact in table.items()}
+    shorter, longer = _disputed(part)
+    for metric, (low, high) in found.items():
+        rate = metric == "output_tokens_per_second"
+        found[metric] = (low / longer, high / shorter) if rate else (low * shorter, high * longer)
     low, high = found["output_tokens_per_second"]
     return {**found, "cost_per_million_tokens": (1 / high, 1 / low), "joules_per_token": (1 / high, 1 / low)}
+
+
+def _disputed(part: Part) -> tuple[float, float]:
+    """Factors on times, (shorter, longer): of the arithmetic's peak and the weights' bandwidth the one that sources disagree on most."""
+    tiers = [tier.bandwidth for tier in part.chip.memory if "weights" in tier.holds]
+    facts = [fact for fact in (part.chip.peak.get(part.rate()), *tiers[:1]) if fact]
+    return min(fact.value / (fact.high or fact.value) for fact in facts), max(fact.value / (fact.low or fact.value) for fact in facts)
 
 
 _LABELS = ("measured", "calibrated", "spec-only")  # the surest first
