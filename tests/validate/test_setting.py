@@ -87,8 +87,9 @@ def test_without_a_layout_the_best_one_is_chosen() -> None:
 
 def test_a_model_that_needs_more_memory_than_the_default_share_gets_it() -> None:
     """The run did happen."""
-    (part,) = found(model="deepseek-r1", chip="gb200-nvl72", tp=4, dp=4, engine="sglang")[0].parts
-    assert part.kv_memory_fraction > 0.95
+    assembly, said = found(model="deepseek-r1", chip="gb200-nvl72", tp=4, dp=4, engine="sglang")
+    assert assembly.parts[0].kv_memory_fraction > 0.95
+    assert "of the memory" in said[-1]
 
 
 def test_a_model_that_cannot_fit_is_refused() -> None:

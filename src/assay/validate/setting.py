@@ -42,6 +42,8 @@ def setting(point: Point, workload: Workload) -> tuple[Assembly, list[str]]:
     when the model does not fit, and Unpredicted when chip or model is not stated.
     """
     assembly, said = _deployed(point, workload)
+    if point.said("kv_memory_fraction") is None and any(part.kv_memory_fraction == FULLEST for part in assembly.parts):
+        said.append(f"the engine uses {FULLEST:.0%} of the memory: under its default share the model does not fit")
     if workload.at_once:
         plants = tuple(replace(plant, policy=replace(plant.policy, admission_delay=0.0)) for plant in assembly.plants)
         assembly = replace(assembly, plants=plants)
