@@ -15,7 +15,7 @@ demo: .venv/.run
 	$(BIN)/assay compare --scenario examples/demo.toml --out demo/report.html
 
 test: .venv/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
