@@ -29,7 +29,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 GIBIBYTE = 2**30
 PATIENCE = 10.0  # seconds of processor time that a command on a small document may take
 
-ODD: list[Any] = [0, 1, 3, -1, -2.5, 0.3, 1e-9, 1e9, 1e18, math.nan, math.inf, True, "", "fp8", "x" * 40, [], [0], {}, {"value": 1}, None]
+ODD: list[Any] = [0, 1, 3, -1, -2.5, 0.3, 1e-9, 1e9, 1e18, math.nan, math.inf, True, "", "fp8", "x" * 40, 10**400, [], [0], {}, {"value": 1}, None]
 FACTORS = (-1, 0.5, 3, 1e-300, 1e-12, 1e-4, 1e3, 1e6, 1e12, 1e25, 1e300)
 HOW = ("odd", "odd", "drop", "rename", "scale", "scale", "scale", "twice", "swap", "wrap", "text")
 
@@ -59,11 +59,11 @@ def is_number(value: Any) -> bool:
 
 def scaled(value: Any, factor: float) -> Any:
     """A number times a factor, whole where it was; other things as they are."""
-    if not is_number(value) or not math.isfinite(value):
+    if not is_number(value):
         return value
     try:
         return int(value * factor) if isinstance(value, int) else value * factor
-    except OverflowError:
+    except (OverflowError, ValueError):  # of infinity, and of what is none
         return math.inf
 
 
@@ -214,7 +214,7 @@ def descriptions() -> Sequence[Document]:
         {"kind": "modulated", "rate": 3.0, "cv": 0.6, "segment": 20.0},
         {"kind": "profile", "rate": 3.0, "period": 600.0, "levels": [1, 3, 2]},
     )
-    drawn = [{"title": "t", "source": "s", "requests": 50, "arrival": arrival, "lengths": lengths} for arrival in arrivals]
+    drawn = [{"title": "t", "source": "s", "requests": 120, "arrival": arrival, "lengths": lengths} for arrival in arrivals]
     return [*tomls(EXAMPLES / "02_workload.toml", EXAMPLES / "09_sessions.toml", *sorted((DATA / "workloads").glob("*.toml"))), *drawn]
 
 
@@ -228,7 +228,7 @@ SCENARIO = {
     "chips": ["h100-sxm", "mi300x"],
     "traffic": [
         {
-            "model": "llama-3.1-8b", "workload": "azure-conv-2023", "class": "chat", "weight": 0.5, "rate": 1.0, "requests": 30, "seed": 1,
+            "model": "llama-3.1-8b", "workload": "azure-conv-2023", "class": "chat", "weight": 0.5, "rate": 1.0, "requests": 120, "seed": 1,
             "slo": {"ttft": 1.0, "tpot": 0.05, "e2e": 30.0, "percentile": 95},
         },
     ],
@@ -264,13 +264,13 @@ POINTS = [
 SIMULATED = "simulate llama-3.1-8b --isl 100 --osl 9 --requests 12 --rate 3 --ttft 1 --json"
 STEP = "--decode 4 --prefill 9 --context 100 --json"
 FLAGS: dict[str, Any] = {
-    "--isl": 60, "--osl": 8, "--requests": 12, "--rate": 2.5, "--spread": "0.5:1.5", "--shared-prefix": 16, "--seed": 3,
+    "--isl": 60, "--osl": 8, "--requests": 120, "--rate": 2.5, "--spread": "0.5:1.5", "--shared-prefix": 16, "--seed": 3,
     "--replicas": 2, "--tp": 2, "--pp": 1, "--dp": 1, "--ep": 1, "--max-num-seqs": 32, "--token-budget": 512, "--block-size": 16,
     "--kv-memory-fraction": 0.9, "--speculate": "2:0.7", "--ttft": 0.5, "--tpot": 0.05, "--e2e": 5.0, "--percentile": 95.0,
     "--weights": "fp8", "--kv": "fp8", "--tier": "neocloud", "--engine": "vllm",
 }  # fmt: skip
 STEP_FLAGS = {"--prefill": 64, "--decode": 4, "--context": 300, "--tp": 2, "--max-num-seqs": 8, "--token-budget": 128, "--replicas": 2}
-CLOSED = {"--isl": 60, "--osl": 8, "--requests": 12, "--concurrency": 3, "--ramp": 1.5, "--disaggregate": "1:2"}
+CLOSED = {"--isl": 60, "--osl": 8, "--requests": 120, "--concurrency": 3, "--ramp": 1.5, "--disaggregate": "1:2"}
 
 SUBJECTS = {
     "chip": Subject(chips, toml, "odd.toml", ("chips odd.toml --json", f"predict llama-3.1-8b --chip odd.toml {STEP}"), 0.16),
@@ -282,8 +282,8 @@ SUBJECTS = {
     "description": Subject(descriptions, toml, "odd.toml", ("workloads odd.toml --json", "simulate llama-3.1-8b --chip h100-sxm --workload odd.toml --requests 15 --json"), 0.1),
     "offers": Subject(offered, toml, "odd.toml", (f"{SIMULATED} --chip h100-sxm --offers odd.toml",), 0.03),
     "scenario": Subject(lambda: [SCENARIO], toml, "odd.toml", ("compare --scenario odd.toml --tp 1 --engine vllm --weights fp8 --json",), 0.02),
-    "table": Subject(lambda: [PLAIN, CLOCK, GATEWAY], table, "odd.csv", ("workloads odd.csv --json", "simulate llama-3.1-8b --chip h100-sxm --workload odd.csv --json"), 0.06),
-    "objects": Subject(lambda: [PLAIN, HASHED, TALK], lines, "odd.jsonl", ("workloads odd.jsonl --json", "simulate llama-3.1-8b --chip h100-sxm --workload odd.jsonl --json"), 0.06),
+    "table": Subject(lambda: [PLAIN, CLOCK, GATEWAY], table, "odd.csv", ("simulate llama-3.1-8b --chip h100-sxm --workload odd.csv --json", "workloads odd.csv --json"), 0.06),
+    "objects": Subject(lambda: [PLAIN, HASHED, TALK], lines, "odd.jsonl", ("simulate llama-3.1-8b --chip h100-sxm --workload odd.jsonl --json", "workloads odd.jsonl --json"), 0.06),
     "points": Subject(lambda: [POINTS], table, "odd.csv", ("validate --data odd.csv --json",), 0.03),
     "flags": Subject(lambda: [FLAGS, CLOSED], lambda flags: "", "none", ("simulate llama-3.1-8b --chip h100-sxm --json",), 0.06),
     "flags of a step": Subject(lambda: [STEP_FLAGS], lambda flags: "", "none", ("predict llama-3.1-8b --chip h100-sxm --json",), 0.03),
