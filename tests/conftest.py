@@ -20,5 +20,6 @@ def shared() -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How many random cases the compiled simulator is held against the reference on."""
+    """How many random cases the compiled simulator is held against the reference on, and how many changed documents are read."""
     parser.addoption("--kernel-cases", type=int, default=500, help="random cases for tests/simulate/test_kernel.py")
+    parser.addoption("--fuzz-cases", type=int, default=1000, help="changed documents for tests/cli/test_fuzz.py")

@@ -121,7 +121,7 @@ def test_an_offer_becomes_json() -> None:
     [
         ('chip = "h100-sxm"', 'chip = "h100-smx"', "offer[0].chip", "no such entry"),
         ('basis = "rent"', 'basis = "lease"', "offer[0].basis", "is not known"),
-        ("dollars = 1.0", "dollars = -1.0", "offer[0].dollars", "must be above 0"),
+        ("dollars = 1.0", "dollars = -1.0", "offer[0].dollars", "is -1.0, below 1e-06"),
         ("dollars = 1.0", 'dollars = "one"', "offer[0].dollars", "must be number"),
         ("dollars = 1.0\n", "", "offer[0].dollars", "is missing"),
         ("dollars = 1.0", "dollars = 1.0\nlow = 2.0", "offer[0].low", "where dollars is 1.0"),

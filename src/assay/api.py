@@ -9,7 +9,7 @@ from assay import offers
 from assay._base.catalogue import find as find_file
 from assay._base.catalogue import names
 from assay._base.errors import InputError
-from assay._base.schema import annotated, read
+from assay._base.schema import annotated, read, schema
 from assay.chips import Chip
 from assay.cost.explain import Explained, Load, explain
 from assay.deployments import Asked, Deployment, resolve
@@ -28,7 +28,7 @@ from assay.search.runs import Evidence, Run
 from assay.simulate.run import Progress
 from assay.slo import Slo
 from assay.validate.validation import Validation, validated
-from assay.workloads import TRACES, Workload, describe, drawn, picture
+from assay.workloads import LONGEST, TRACES, Workload, describe, drawn, picture
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class Prediction:
 def predict(model: Model, deployment: Deployment, *, prefill: int = 0, decode: int = 0, context: int = 0) -> Prediction:
     """One step: `prefill` tokens of a prompt beside `decode` sequences of `context` tokens; AssayError when the chips cannot hold it."""
     load = Load(prefill, decode, context)
+    _check_load(load)
     plant = _wide_enough(plan_one(model, deployment), load)
     step = explain(plant.machine, plant.ops, plant.times, load)
     label = evidence_of(plant.part.chip)
@@ -142,6 +143,16 @@ def _plant(model: Model, chip: Chip, asked: Asked) -> Plant:
     if asked.parallelism_given:
         return build(model, resolve(model, chip, engine, asked))
     return smallest(model, chip, engine, asked)
+
+
+def _check_load(load: Load) -> None:
+    """A step is within the largest limits that a part may have; InputError names the flag."""
+    fields = schema("deployment")
+    tokens, sequences = (int(fields[f"part[].{name}"].maximum or 0) for name in ("token_budget", "max_num_seqs"))
+    for name, most in (("prefill", tokens), ("decode", sequences), ("context", LONGEST)):
+        value = getattr(load, name)
+        if not 0 <= value <= most:
+            raise InputError(f"--{name}", "", f"is {value}", f"Give 0 to {most}")
 
 
 def _wide_enough(plant: Plant, load: Load) -> Plant:

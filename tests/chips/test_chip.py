@@ -123,7 +123,7 @@ def test_a_chip_can_be_a_key(write: Write) -> None:
         ('vendor = "own"\n', "", "vendor", "is missing"),
         ('vendor = "own"', 'vender = "own"', "vender", "unknown field"),
         ('vendor = "own"', "vendor = 7", "vendor", "must be text"),
-        ("bytes = 1e11", "bytes = -1", "memory[1].bytes", "must be above 0"),
+        ("bytes = 1e11", "bytes = -1", "memory[1].bytes", "is -1, below 1e+06"),
         ("bytes = 1e11\n", "", "memory[1].bytes", "is missing"),
         ("bytes = 1e11", 'bytes = "100 GB"', "memory[1].bytes", "must be number"),
         ("bytes = 1e11", "bytes = inf", "memory[1].bytes", "is inf"),

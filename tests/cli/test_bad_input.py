@@ -95,7 +95,7 @@ CASES = {
     "missing chip file": Bad(f"{PREDICT} --chip there.toml", ("there.toml", "No such file", "Give"), f"{PREDICT} --chip chip.toml"),
     "broken TOML": filed(OWN_CHIP, "own.toml", "vendor = ", without("?"), "not valid TOML", "Mend"),
     "typo in a chip": filed(OWN_CHIP, "own.toml", chip("vendor", "vendr"), without("?"), "vendr", "Did you mean vendor"),
-    "negative rate in a chip": filed(OWN_CHIP, "own.toml", chip("9.89e14", "-1"), without("?"), "peak.bf16", "-1", "more than 0"),
+    "negative rate in a chip": filed(OWN_CHIP, "own.toml", chip("9.89e14", "-1"), without("?"), "peak.bf16", "-1", "at least 1e+09 FLOP/s"),
     "no number in a chip": filed(OWN_CHIP, "own.toml", chip("3.35e12", "nan"), without("?"), "memory[0].bandwidth", "nan", "finite"),
     "text for a number in a chip": filed(OWN_CHIP, "own.toml", chip("9.89e14", '"fast"'), without("?"), "peak.bf16", "'fast'", "FLOP/s"),
     "missing field of a chip": filed(OWN_CHIP, "own.toml", without("execution"), without("?"), "execution", "missing", "Add it"),

@@ -32,6 +32,7 @@ _PYTHON_TYPES: dict[str, tuple[type, ...]] = {
     "table": (dict,),
 }
 _ELEMENT_TYPES: dict[str, tuple[type, ...]] = {"texts": (str,), "integers": (int,), "numbers": (int, float), "matrix": (list,)}
+_PURE = ("fraction", "ratio", "factor")  # units that a number does without
 _EVIDENCE = ("value", "low", "high", "source", "confidence", "date")
 
 
@@ -70,7 +71,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(path, "", error.strerror or str(error), "Give a readable file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # bad syntax, no text, a number of thousands of digits; tables in tables without end
         raise InputError(path, "", f"not valid TOML: {error}", "Mend the syntax there") from None
 
 
@@ -179,11 +180,20 @@ def _checked(value: Any, field: Field, shown: str, file: object) -> Any:
         raise InputError(file, shown, f"must be {field.type}, is {value!r}", _wanted(field))
     if isinstance(value, list) and not all(isinstance(item, _ELEMENT_TYPES[field.type]) for item in value):
         raise InputError(file, shown, f"must be a list of {field.type}, is {value!r}", _wanted(field))
+    _refuse_long(value, shown, file)
     if field.allowed:
         _one_of(value, field, shown, file)
     if isinstance(value, int | float) and not isinstance(value, bool):
         _in_range(value, field, shown, file)
     return value
+
+
+def _refuse_long(value: Any, shown: str, file: object) -> None:
+    """TOML's integers have 64 bits; Python's parser reads longer ones, which no arithmetic here takes."""
+    for item in value if isinstance(value, list) else ():
+        _refuse_long(item, shown, file)
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise InputError(file, shown, f"is a number of {len(str(abs(value)))} digits", "Give an integer of at most 18, or write it as 1e18")
 
 
 def _wanted(field: Field) -> str:
@@ -198,14 +208,22 @@ def _one_of(value: Any, field: Field, shown: str, file: object) -> None:
 
 def _in_range(value: float, field: Field, shown: str, file: object) -> None:
     low, above, high = field.minimum, field.above, field.maximum
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise InputError(file, shown, f"is {value}", f"Give a finite number{' in ' + field.unit if field.unit else ''}")
     if low is not None and value < low:
-        raise InputError(file, shown, f"is {value}, below {low}", f"Give at least {low}")
+        raise InputError(file, shown, f"is {value}, below {_written(low)}", f"Give at least {_written(low)}{_of(field)}")
     if above is not None and value <= above:
         raise InputError(file, shown, f"is {value}, must be above {above}", f"Give more than {above}")
     if high is not None and value > high:
-        raise InputError(file, shown, f"is {value}, above {high}", f"Give at most {high}")
+        raise InputError(file, shown, f"is {value}, above {_written(high)}", f"Give at most {_written(high)}{_of(field)}")
+
+
+def _written(limit: float) -> str:
+    return str(limit) if isinstance(limit, int) else f"{limit:g}"
+
+
+def _of(field: Field) -> str:
+    return f" {field.unit}" if field.unit and field.unit not in _PURE else ""
 
 
 def _require(document: Mapping[str, Any], field: Field, file: object) -> None:

@@ -132,6 +132,9 @@ class Fields:
             raise self.wrong(role, f"must be an integer, is {value!r}", "Give an integer")
         if value < minimum:
             raise self.wrong(role, f"is {value}, below {minimum}", f"Give at least {minimum}")
+        most = kinds_document()["common"]["most"]
+        if value > most.get(role, most["any"]):
+            raise self.wrong(role, f"is {value}, above {most.get(role, most['any'])}", f"Give at most {most.get(role, most['any'])}")
         return value
 
     def _uniform(self, role: str, values: list[Any]) -> Any:

@@ -8,6 +8,7 @@ from assay.models.kinds import Fields
 from assay.models.mixers import Recurrence
 from assay.models.shapes import Attention, DenseFfn, Ffn, GroupedAttention
 
+MOST_TIMES_HIDDEN = 1000  # a wider FFN is a slip
 Layer = tuple[Attention | CompressedAttention | Recurrence | None, Ffn | None]
 
 
@@ -72,8 +73,8 @@ def _block_ffn(fields: Fields, told: Mapping[str, Any]) -> DenseFfn | None:
     if told.get("no_op"):
         return None
     factor = told.get("ffn_mult")
-    if not isinstance(factor, int | float) or isinstance(factor, bool) or factor <= 0:
-        raise fields.wrong("blocks", f"has a block whose ffn.ffn_mult is {factor!r}", "Give a number above 0")
+    if not isinstance(factor, int | float) or isinstance(factor, bool) or not 0 < factor <= MOST_TIMES_HIDDEN:
+        raise fields.wrong("blocks", f"has a block whose ffn.ffn_mult is {factor!r}", f"Give a number above 0, at most {MOST_TIMES_HIDDEN}")
     return DenseFfn(-(-int(2 * factor * fields.integer("hidden") / 3) // 256) * 256)
 
 

@@ -158,7 +158,7 @@ def _from_json(path: Path) -> Model:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(path, "", error.strerror or str(error), "Give a catalogue name, a config.json or a folder with one") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(path, "", f"not valid JSON: {error}", "Mend the syntax there") from None
     if not isinstance(document, dict):
         raise InputError(path, "", "must be a JSON object", "Give the config.json of a model")
@@ -174,7 +174,7 @@ def _quantisation_of(path: Path) -> Any:
     """What stands in the file that some tools write beside a config.json; None when there is none, or none that can be read."""
     try:
         return json.loads((path.parent / "hf_quant_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from assay._base.errors import CannotHold
+from assay._base.errors import CannotHold, InputError
 from assay.cost import fold
 from assay.cost.kv import in_blocks, kv_bytes_per_token, kv_capacity, state_bytes_per_sequence
 from assay.cost.roofline import Machine
@@ -13,6 +13,7 @@ from assay.simulate import Policy
 from assay.simulate.policies import BATCHING
 from assay.steptime import StepTime
 
+MOST_TOKENS = 2**22  # of all attention ranks in one step: the time of each smaller step is tabulated, so that memory is the limit
 USEFUL_CONTEXT = 2048  # tokens; a replica that cannot hold one sequence of them serves nobody
 
 
@@ -34,6 +35,7 @@ class Plant:
 
 def build(model: Model, part: Part) -> Plant:
     """Fold a part into step times and the policy of one attention rank; raises CannotHold when it does not fit its chips."""
+    _check_size(part)
     ops = lower(model, part)
     times, machine = fold(model, part)
     kv, state = kv_bytes_per_token(ops, part), state_bytes_per_sequence(ops, part)
@@ -59,3 +61,10 @@ def build(model: Model, part: Part) -> Plant:
         room = f"the KV cache has {policy.kv_capacity / 1e9:.3g} GB, a sequence of {shortest} tokens takes {needed / 1e9:.3g}"
         raise CannotHold(f"--tp {part.tp} --pp {part.pp} on {part.chip.name}: {room}. Use more chips (--tp, --pp) or a narrower --kv.")
     return Plant(model, part, ops, machine, times, policy)
+
+
+def _check_size(part: Part) -> None:
+    for flag, tokens in (("--token-budget", part.token_budget), ("--max-num-seqs", part.max_num_seqs * part.width)):
+        if tokens * part.dp > MOST_TOKENS:
+            problem = f"gives steps of {tokens * part.dp} tokens on {part.dp} attention ranks"
+            raise InputError(flag, "", problem, f"Give less, so that it is at most {MOST_TOKENS}")

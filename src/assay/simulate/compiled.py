@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from assay._base.errors import InputError
 from assay.simulate.fleet import Fleet, Pool
 from assay.simulate.layout import FOREVER, FREE, NONE, TABLES
 from assay.simulate.policies import DECODE, PREFIX_AFFINITY
@@ -20,6 +21,7 @@ Tables = dict[str, Records]
 Progress = Callable[[int, int], None]
 
 TURNS = 200_000  # events between two looks at the clock and at Ctrl-C: some tenths of a second
+MOST_ENTRIES = 2**27  # of one table: gigabytes
 CURVES = ("interval", "latency", "joules")
 
 
@@ -214,6 +216,9 @@ def _lay_machines(tables: Tables, fleet: Fleet) -> None:
     pool = np.repeat(np.arange(len(pools)), [each.replicas for each in fleet.pools])
     tables["replicas"] = replicas = np.zeros(len(pool), TABLES["replicas"])
     ranks_of, depth_of = pools["ranks"][pool], pools["depth"][pool]
+    stages = int((ranks_of * depth_of).sum())
+    _refuse_many(int((2 * pools["max_num_seqs"][pool] * ranks_of + 64) @ depth_of), "replicas, max_num_seqs")
+    _refuse_many(stages * int(pools["reaches"].max()) * int(pools["block_size"].max()), "replicas, block_size")
     replicas["pool"], replicas["up"], replicas["unseen"] = pool, 1, pools["look_interval"][pool]
     replicas["first_rank"], replicas["first_batch"] = _starts(ranks_of), _starts(depth_of)
     tables["ranks"] = ranks = np.zeros(int(ranks_of.sum()), TABLES["ranks"])
@@ -231,6 +236,12 @@ def _lay_machines(tables: Tables, fleet: Fleet) -> None:
     run["reaches"], run["block_sizes"] = width, size
     run["leaves"] = 1 << (len(replicas) - 1).bit_length()
     tables["tree"] = np.full(2 * int(run["leaves"][0]), np.inf).view(TABLES["tree"])
+
+
+def _refuse_many(entries: int, fields: str) -> None:
+    if entries > MOST_ENTRIES:
+        problem = f"take a table of {entries:.2g} entries to simulate"
+        raise InputError("deployment", fields, problem, f"Give smaller ones, which take at most {MOST_ENTRIES:.2g}")
 
 
 def _starts(counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -278,6 +289,7 @@ def _lay_blocks(tables: Tables) -> None:
     each = np.zeros(len(pools))
     held = pools["caches"] > 0
     each[held] = np.minimum(pools["kv_capacity"][held] // pools["block_bytes"][held] + pools["host_blocks"][held] + 2, distinct)
+    _refuse_many(int(each[ranks["pool"]].sum()), "replicas")
     tables["blocks"] = blocks = np.zeros(int(each[ranks["pool"]].sum()) + 1, TABLES["blocks"])
     blocks["users"] = FREE
 

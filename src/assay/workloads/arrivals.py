@@ -1,6 +1,5 @@
 """When requests come: arrival processes, drawn at a given mean rate."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,11 @@ from assay.workloads.arrays import Floats
 
 ONCE = "once"
 """The kind of arrivals of which nothing is known: all are there from the start."""
+
+RATES = (1e-9, 1e9)
+"""The lowest and the highest mean rate, requests/s: one in 30 years, and more than anybody serves."""
+SEGMENTS = 10_000_000
+"""Segments of a modulated rate that a draw may pass through."""
 
 INPUTS, OUTPUTS, ARRIVALS = 0, 1, 2
 """Purposes of random streams: a change in one part of a draw leaves the others as they are."""
@@ -52,6 +56,9 @@ class Process:
         """Unit Poisson arrivals sent through the inverse of the summed rate, which is linear within each segment."""
         events = np.cumsum(random.exponential(1.0, requests))
         mean = self.rate * self.segment
+        if requests > SEGMENTS * mean:
+            problem = f"is {self.segment:g} s, in which {mean:g} requests come: a draw of {requests} passes through too many"
+            raise InputError("workload", "arrival.segment", problem, f"Give at least {requests / SEGMENTS / self.rate:.3g} s")
         reached = np.zeros(1)
         while reached[-1] < events[-1]:
             levels = random.gamma(self.cv**-2, self.cv**2, int(events[-1] / mean) + 1)
@@ -90,12 +97,12 @@ def stretch(requests: int, last: float, rate: float) -> float:
 
 
 def _above_zero(rate: float) -> None:
-    if not (math.isfinite(rate) and rate > 0):
-        raise InputError("workload", "rate", f"is {rate}", "Give requests per second, above 0")
+    if not RATES[0] <= rate <= RATES[1]:
+        raise InputError("workload", "rate", f"is {rate}", f"Give requests per second, above 0: from {RATES[0]:g} to {RATES[1]:g}")
 
 
 def stream(seed: int, purpose: int) -> np.random.Generator:
     """Random numbers of one purpose: the same seed gives other purposes other, independent numbers."""
-    if seed < 0:
-        raise InputError("workload", "seed", f"is {seed}", "Give 0 or more")
+    if not 0 <= seed < 2**63:
+        raise InputError("workload", "seed", f"is {seed}", "Give 0 or more, below 2**63")
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, purpose))))

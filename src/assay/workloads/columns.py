@@ -22,6 +22,10 @@ def _no_numbers() -> Floats:
 
 ALWAYS, OPTIONAL = ("arrival", "input", "output"), ("priority", "session", "think")
 """Columns with a value per row, and those that may be empty instead."""
+LONGEST = 2**40
+"""Tokens beyond which no request is: sums of more would not fit 64 bits."""
+LATEST = 1e11
+"""Seconds beyond which no request comes and nobody thinks: 3,000 years."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -177,6 +181,14 @@ def validated(columns: Columns, source: Source) -> Columns:
     _refuse(columns.input < 1, columns.input, source.file, source.input, "Requests need at least 1 token in: leave the row out")
     _refuse(columns.output < 0, columns.output, source.file, source.output, "Give 0 tokens or more")
     _refuse(~np.isfinite(columns.think) | (columns.think < 0), columns.think, source.file, "think", "Give seconds, 0 or more")
+    for name, called, most in (
+        ("arrival", source.arrival, LATEST),
+        ("think", "think", LATEST),
+        ("input", source.input, LONGEST),
+        ("output", source.output, LONGEST),
+    ):
+        values = getattr(columns, name)
+        _refuse(values > most, values, source.file, called, f"Give at most {most:g} {'s' if most == LATEST else 'tokens'}")
     _check_prefixes(columns, source)
     return _from_first(_in_order(columns))
 

@@ -24,6 +24,8 @@ TAIL = (0.9, 0.95, 0.99, 0.995, 0.999)
 """Quantiles that are edges too: few requests are long, but they carry many tokens."""
 SEGMENTS = (1, 2, 5, 10, 20, 30, 60, 120, 300)
 """Lengths, s, tried for the spells in which the rate of arrivals stays the same."""
+RARE = 0.01
+"""Mean requests of a spell below which it tells nothing: most would pass without any."""
 CLOSE = 1.25
 """A simpler arrival process is taken within this factor: two standard errors of a ratio of variations over 60 windows."""
 SLOW = 300
@@ -138,7 +140,7 @@ def _modulated(real: Mapping[int, float], rate: float) -> Process:
     windows, variance = np.array(list(real), np.float64), np.square(np.maximum(list(real.values()), CV_RANGE[0]))
     poisson = 1 / (rate * windows)
     fits = []
-    for segment in SEGMENTS:
+    for segment in [each for each in SEGMENTS if rate * each >= RARE] or [RARE / rate]:
         share = _kept(windows, segment)
         cv = _cv(max(float((variance - poisson) @ share) / float(share @ share), 0.0) ** 0.5)
         error = np.abs(np.log((cv**2 * share + poisson) / variance)).sum()

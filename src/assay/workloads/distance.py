@@ -124,8 +124,11 @@ def variation(arrival: Floats, windows: tuple[int, ...] = WINDOWS) -> dict[int, 
     for window in windows:
         whole = int(arrival[-1] // window)
         if whole >= 10:
-            counts = np.bincount((arrival // window).astype(np.int64))[:whole]
-            found[window] = float(counts.std() / counts.mean())
+            at, counts = np.unique(arrival // window, return_counts=True)  # windows without arrivals may be many, and are not laid out
+            counts = counts[at < whole]
+            mean = counts.sum() / whole
+            squares = np.square(counts - mean).sum() + (whole - counts.size) * mean**2
+            found[window] = float(np.sqrt(squares / whole) / mean) if mean else 0.0
     return found
 
 

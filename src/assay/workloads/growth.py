@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from assay.workloads.arrays import Floats, Ints, Mask, starts_of
 from assay.workloads.columns import Columns
-from assay.workloads.lengths import Histogram, log_uniform, picked_in_rows
+from assay.workloads.lengths import Histogram, log_uniform, picked_in_rows, refuse_many
 
 TURNS = 3
 """Purpose of a random stream, beside those of `arrivals`."""
@@ -106,6 +106,7 @@ class Sessions:
     def _ids(self, prompt: Ints, kept: Ints, opens: Mask) -> tuple[Ints, Ints]:
         """Prefix ids and offsets: whole blocks of what is kept are those of the turn before, or the common ones; the rest are new."""
         counts = prompt // self.block
+        refuse_many("sessions.block", int(counts.sum()))
         same = np.minimum(kept // self.block, counts)
         offsets = starts_of(counts)
         common = self.common // self.block

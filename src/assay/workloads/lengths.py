@@ -8,8 +8,12 @@ import numpy as np
 from assay._base.errors import InputError
 from assay.workloads.arrays import Floats, Ints, starts_of
 
+MOST_SPREAD = 1e6
+"""Times its nominal length that a drawn one may be."""
 SHARED_BLOCK = 16
 """Tokens per prefix id of drawn prompts: the smallest block in which engines commonly keep prefixes."""
+MOST_IDS = 50_000_000
+"""Prefix ids of all requests of a draw: some gigabytes while they are drawn and served."""
 
 
 def uniform(name: str, nominal: int, spread: tuple[float, float], requests: int, random: np.random.Generator) -> Ints:
@@ -18,8 +22,8 @@ def uniform(name: str, nominal: int, spread: tuple[float, float], requests: int,
     Only a nominal length of 0 draws lengths of 0.
     """
     low, high = spread
-    if not (0 < low <= high and math.isfinite(high)):
-        raise InputError("workload", "spread", f"is {low:g}:{high:g}", "Give LOW:HIGH, shares of the nominal length with 0 < LOW <= HIGH")
+    if not 0 < low <= high <= MOST_SPREAD:
+        raise InputError("workload", "spread", f"is {low:g}:{high:g}", "Give LOW:HIGH, shares of the nominal length with 0 < LOW <= HIGH <= 1e6")
     least, most = _floor(low * nominal), _floor(high * nominal)
     if least < min(1, nominal):
         raise InputError("workload", name, f"is {nominal} with a spread from {low:g}, so below 1 token", "Give longer requests")
@@ -31,9 +35,16 @@ def _floor(tokens: float) -> int:
     return math.floor(tokens + 1e-9)
 
 
+def refuse_many(field: str, ids: int) -> None:
+    """InputError naming the field when prompts that are drawn begin with so many prefix blocks that memory would not hold their ids."""
+    if ids > MOST_IDS:
+        raise InputError("workload", field, f"gives {ids:.3g} prefix blocks in all", f"Give shorter prompts or fewer: at most {MOST_IDS:g}")
+
+
 def shared_ids(shared: int, prompts: Ints) -> tuple[Ints, Ints]:
     """Prefix ids and offsets of prompts that begin with the same `shared` tokens, in whole blocks of SHARED_BLOCK tokens."""
     counts = np.minimum(prompts, shared) // SHARED_BLOCK
+    refuse_many("shared_prefix", int(counts.sum()))
     offsets = starts_of(counts)
     return np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts), offsets
 

@@ -8,11 +8,9 @@ import numpy as np
 
 from assay._base.errors import InputError
 from assay.workloads.arrays import Floats, Ints
+from assay.workloads.columns import LONGEST
 from assay.workloads.growth import Sessions
 from assay.workloads.lengths import Histogram, LogNormal, LogNormals
-
-LONGEST = 2**40
-"""Tokens beyond which no drawn request is, unless the file says less."""
 
 
 def lengths_of(table: dict[str, Any], file: object) -> Histogram | LogNormals:

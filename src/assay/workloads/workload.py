@@ -1,6 +1,5 @@
 """The workload: requests under a load."""
 
-import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self, TypedDict, Unpack
@@ -10,11 +9,14 @@ import numpy as np
 from assay._base.catalogue import find
 from assay._base.errors import InputError
 from assay.workloads.arrivals import ARRIVALS, INPUTS, OUTPUTS, Process, stream, stretch
-from assay.workloads.columns import Columns
+from assay.workloads.columns import LATEST, LONGEST, Columns
 from assay.workloads.descriptions import read_description
 from assay.workloads.distance import statistics
 from assay.workloads.lengths import SHARED_BLOCK, shared_ids, uniform
 from assay.workloads.readers import EXTENSIONS, Progress, read
+
+MOST = 100_000_000
+"""Requests or users that are not refused: more would take more memory than machines have."""
 
 
 class Load(TypedDict, total=False):
@@ -94,10 +96,10 @@ class Workload(Columns):
         An `osl` of 0 generates nothing. `load`: see Load. Another rate draws the same lengths. Raises InputError on anything out of range.
         """
         rate, concurrency, seed = load.get("rate"), load.get("concurrency"), load.get("seed", 0)
-        for name, value in (("isl", isl), ("requests", requests)):
-            _at_least_one(name, value)
-        if osl < 0:
-            raise InputError("workload", "osl", f"is {osl}", "Give 0 or more")
+        for name, value, most in (("isl", isl, LONGEST), ("requests", requests, MOST)):
+            _at_least_one(name, value, most)
+        if not 0 <= osl <= LONGEST:
+            raise InputError("workload", "osl", f"is {osl}", f"Give 0 to {LONGEST}")
         if not 0 <= shared_prefix <= isl:
             raise InputError("workload", "shared_prefix", f"is {shared_prefix} with prompts of {isl} tokens", f"Give 0 to {isl}")
         prompts = uniform("isl", isl, spread, requests, stream(seed, INPUTS))
@@ -168,8 +170,8 @@ class Workload(Columns):
     def closed(self, concurrency: int, ramp: float = 0.0) -> Self:
         """The same requests, in order, sent by `concurrency` users in a closed loop, who start one by one over `ramp` seconds."""
         _at_least_one("concurrency", concurrency)
-        if not (math.isfinite(ramp) and ramp >= 0):
-            raise InputError("workload", "ramp", f"is {ramp}", "Give seconds, 0 or more")
+        if not 0 <= ramp <= LATEST:
+            raise InputError("workload", "ramp", f"is {ramp}", f"Give seconds, 0 to {LATEST:g}")
         return replace(self, concurrency=concurrency, ramp=float(ramp))
 
     def under(self, rate: float | None, concurrency: int | None, ramp: float | None = None) -> Self:
@@ -241,6 +243,6 @@ def _path(reference: str) -> Path:
     return path if path.suffix in EXTENSIONS else find("workloads", reference)
 
 
-def _at_least_one(name: str, value: int) -> None:
-    if value < 1:
-        raise InputError("workload", name, f"is {value}", "Give 1 or more")
+def _at_least_one(name: str, value: int, most: int = MOST) -> None:
+    if not 1 <= value <= most:
+        raise InputError("workload", name, f"is {value}", "Give 1 or more" if value < 1 else f"Give 1 to {most}")
