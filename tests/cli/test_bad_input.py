@@ -458,3 +458,14 @@ def test_no_report_is_half_written(assay: Callable[..., Any], place: Path) -> No
     """A comparison that is refused leaves no file behind."""
     assert assay(f"{COMPARE} --tier gold --out report.html").code == 2
     assert not (place / "report.html").exists()
+
+
+def test_targets_that_nothing_meets_are_no_error(assay: Callable[..., Any], place: Path) -> None:
+    """A comparison tells the best there is, and why it is not enough."""
+    ended = assay(f"{COMPARE} --ttft 0.000001 --json")
+    assert ended.code == 0
+    found = json.loads(ended.out)
+    assert found["candidates"]
+    assert not any(run["feasible"] for run in found["candidates"])
+    assert all("TTFT" in run["why_not"] for run in found["candidates"])
+    assert found["best"]
