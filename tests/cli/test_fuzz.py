@@ -11,6 +11,7 @@ import tomllib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -29,9 +30,10 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 GIBIBYTE = 2**30
 PATIENCE = 10.0  # seconds of processor time that a command on a small document may take
 
-ODD: list[Any] = [0, 1, 3, -1, -2.5, 0.3, 1e-9, 1e9, 1e18, math.nan, math.inf, True, "", "fp8", "x" * 40, 10**400, [], [0], {}, {"value": 1}, None]
+NUMBERS = [0, 1, 3, -1, -2.5, 0.3, 1e-9, 1e9, 1e18, 10**400, math.nan, math.inf]
+ODD: list[Any] = [*NUMBERS, True, "", "fp8", "x" * 40, [], [0], {}, {"value": 1}, None]
 FACTORS = (-1, 0.5, 3, 1e-300, 1e-12, 1e-4, 1e3, 1e6, 1e12, 1e25, 1e300)
-HOW = ("odd", "odd", "drop", "rename", "scale", "scale", "scale", "twice", "swap", "wrap", "text")
+HOW = ("odd", "odd", "drop", "rename", "scale", "scale", "scale", "twice", "swap", "wrap")
 
 Document = Any
 Place = tuple[Any, ...]
@@ -67,6 +69,12 @@ def scaled(value: Any, factor: float) -> Any:
         return math.inf
 
 
+def swap(document: Document, one: Place, other: Place) -> None:
+    """Let two values change places, unless one is within the other."""
+    if one != other[: len(one)] and other != one[: len(other)]:
+        at(document, one[:-1])[one[-1]], at(document, other[:-1])[other[-1]] = at(document, other), at(document, one)
+
+
 def change(document: Document, path: Place, how: str, draw: Callable[[st.SearchStrategy[Any]], Any]) -> None:
     """Change a document at a path, in place."""
     container, key = at(document, path[:-1]), path[-1]
@@ -78,17 +86,13 @@ def change(document: Document, path: Place, how: str, draw: Callable[[st.SearchS
     elif how == "scale":
         container[key] = scaled(old, draw(st.sampled_from(FACTORS)))
     elif how == "twice" and isinstance(container, list):
-        container.append(old)
+        container.append(deepcopy(old))
     elif how == "swap":
-        other = draw(st.sampled_from(list(places(document))))
-        if path != other[: len(path)] and other != path[: len(other)]:
-            container[key], at(document, other[:-1])[other[-1]] = at(document, other), old
+        swap(document, path, draw(st.sampled_from(list(places(document)))))
     elif how == "wrap":
         container[key] = [old] if not isinstance(old, list) else {"value": old}
-    elif how == "text":
-        container[key] = str(old)
     else:
-        container[key] = draw(st.sampled_from(ODD))
+        container[key] = deepcopy(draw(st.sampled_from(ODD)))
 
 
 @st.composite
@@ -191,7 +195,8 @@ PAIR = {
 ALONE = {
     "part": [
         {
-            "chip": "b200-sxm", "engine": "sglang", "replicas": 2, "tp": 4, "dp": 2, "ep": 2, "weights": "fp8", "activations": "fp8", "kv": "fp8",
+            "chip": "b200-sxm", "engine": "sglang", "replicas": 2, "tp": 4, "dp": 2, "ep": 2,
+            "weights": "fp8", "activations": "fp8", "kv": "fp8",
             "max_num_seqs": 64, "token_budget": 1024, "block_size": 16, "kv_memory_fraction": 0.8, "prefix_cache": True,
             "look_interval": 2, "prefill_wait": 3, "batching": "mixed", "speculate": "3:0.7",
         },
@@ -277,13 +282,28 @@ SUBJECTS = {
     "chip served": Subject(chips, toml, "odd.toml", (f"{SIMULATED} --chip odd.toml",), 0.03),
     "config": Subject(configs, json.dumps, "odd.json", ("models odd.json --json", f"predict odd.json --chip b200-sxm --tp 8 {STEP}"), 0.25),
     "model": Subject(entries, toml, "odd.toml", ("models odd.toml --json",), 0.03),
-    "engine": Subject(engines, toml, "odd.toml", ("engines odd.toml --json", f"predict llama-3.1-8b --chip h100-sxm --engine odd.toml {STEP}"), 0.08),
-    "deployment": Subject(deployments, toml, "odd.toml", (f"predict llama-3.1-8b --deployment odd.toml {STEP}", f"{SIMULATED} --deployment odd.toml"), 0.12),
-    "description": Subject(descriptions, toml, "odd.toml", ("workloads odd.toml --json", "simulate llama-3.1-8b --chip h100-sxm --workload odd.toml --requests 15 --json"), 0.1),
+    "engine": Subject(
+        engines, toml, "odd.toml", ("engines odd.toml --json", f"predict llama-3.1-8b --chip h100-sxm --engine odd.toml {STEP}"), 0.08,
+    ),
+    "deployment": Subject(
+        deployments, toml, "odd.toml", (f"predict llama-3.1-8b --deployment odd.toml {STEP}", f"{SIMULATED} --deployment odd.toml"), 0.12,
+    ),
+    "description": Subject(
+        descriptions, toml, "odd.toml",
+        ("workloads odd.toml --json", "simulate llama-3.1-8b --chip h100-sxm --workload odd.toml --requests 15 --json"), 0.1,
+    ),
     "offers": Subject(offered, toml, "odd.toml", (f"{SIMULATED} --chip h100-sxm --offers odd.toml",), 0.03),
-    "scenario": Subject(lambda: [SCENARIO], toml, "odd.toml", ("compare --scenario odd.toml --tp 1 --engine vllm --weights fp8 --json",), 0.02),
-    "table": Subject(lambda: [PLAIN, CLOCK, GATEWAY], table, "odd.csv", ("simulate llama-3.1-8b --chip h100-sxm --workload odd.csv --json", "workloads odd.csv --json"), 0.06),
-    "objects": Subject(lambda: [PLAIN, HASHED, TALK], lines, "odd.jsonl", ("simulate llama-3.1-8b --chip h100-sxm --workload odd.jsonl --json", "workloads odd.jsonl --json"), 0.06),
+    "scenario": Subject(
+        lambda: [SCENARIO], toml, "odd.toml", ("compare --scenario odd.toml --tp 1 --engine vllm --weights fp8 --json",), 0.02,
+    ),
+    "table": Subject(
+        lambda: [PLAIN, CLOCK, GATEWAY], table, "odd.csv",
+        ("simulate llama-3.1-8b --chip h100-sxm --workload odd.csv --json", "workloads odd.csv --json"), 0.06,
+    ),
+    "objects": Subject(
+        lambda: [PLAIN, HASHED, TALK], lines, "odd.jsonl",
+        ("simulate llama-3.1-8b --chip h100-sxm --workload odd.jsonl --json", "workloads odd.jsonl --json"), 0.06,
+    ),
     "points": Subject(lambda: [POINTS], table, "odd.csv", ("validate --data odd.csv --json",), 0.03),
     "flags": Subject(lambda: [FLAGS, CLOSED], lambda flags: "", "none", ("simulate llama-3.1-8b --chip h100-sxm --json",), 0.06),
     "flags of a step": Subject(lambda: [STEP_FLAGS], lambda flags: "", "none", ("predict llama-3.1-8b --chip h100-sxm --json",), 0.03),
@@ -292,9 +312,13 @@ SUBJECTS = {
 
 @pytest.fixture
 def narrow() -> Iterator[None]:
-    """A few gibibytes more than the process has now, and no more."""
+    """A few gibibytes more than the process has now, and no more, where the system says how much that is."""
+    sizes = Path("/proc/self/statm")
+    if not sizes.exists():
+        yield
+        return
     before = resource.getrlimit(resource.RLIMIT_AS)
-    used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    used = int(sizes.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + 3 * GIBIBYTE, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_AS, before)
@@ -317,13 +341,11 @@ def sound(value: Any, path: Place = ()) -> None:
     if is_number(value):
         assert value >= 0, path
     elif isinstance(value, Mapping):
-        for key, item in value.items():
-            if key not in SIGNED:
-                sound(item, (*path, key))
-        if path and path[-1] == "bottleneck":
-            assert sum(value.values()) == pytest.approx(1) or not any(value.values()), path
-        for band in value.values() if path and path[-1] == "error_band" else ():
-            assert 0 < band[0] <= band[1], path
+        shares, bands = value.get("bottleneck") or {}, value.get("error_band") or {}
+        assert sum(shares.values()) == pytest.approx(1) or not any(shares.values()), path
+        assert all(0 < low <= high for low, high in bands.values()), path
+        for key in value.keys() - SIGNED:
+            sound(value[key], (*path, key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
             sound(item, (*path, index))
@@ -370,9 +392,9 @@ def words_of(command: str, document: Any) -> list[str]:
 @pytest.mark.usefixtures("narrow", "_at_home")
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_what_stands_there_may_be_anything(name: str, assay: Callable[..., Any], place: Path, request: pytest.FixtureRequest) -> None:
-    """Each subject in its share of the cases; one case in eight goes on past the reading."""
+    """Each subject in its share of the cases; one case in four goes on past the reading."""
     subject = SUBJECTS[name]
-    commands = st.sampled_from([subject.commands[0]] * (8 - len(subject.commands)) + list(subject.commands))
+    commands = st.sampled_from([subject.commands[0]] * (4 - len(subject.commands)) + list(subject.commands))
     cases = int(request.config.getoption("--fuzz-cases") * subject.share)
 
     @settings(max_examples=cases, suppress_health_check=list(HealthCheck))

@@ -208,7 +208,7 @@ def _one_of(value: Any, field: Field, shown: str, file: object) -> None:
 
 def _in_range(value: float, field: Field, shown: str, file: object) -> None:
     low, above, high = field.minimum, field.above, field.maximum
-    if isinstance(value, float) and not math.isfinite(value):
+    if not -math.inf < value < math.inf:
         raise InputError(file, shown, f"is {value}", f"Give a finite number{' in ' + field.unit if field.unit else ''}")
     if low is not None and value < low:
         raise InputError(file, shown, f"is {value}, below {_written(low)}", f"Give at least {_written(low)}{_of(field)}")

@@ -140,7 +140,7 @@ def _modulated(real: Mapping[int, float], rate: float) -> Process:
     windows, variance = np.array(list(real), np.float64), np.square(np.maximum(list(real.values()), CV_RANGE[0]))
     poisson = 1 / (rate * windows)
     fits = []
-    for segment in [each for each in SEGMENTS if rate * each >= RARE] or [RARE / rate]:
+    for segment in [float(each) for each in SEGMENTS if rate * each >= RARE] or [RARE / rate]:
         share = _kept(windows, segment)
         cv = _cv(max(float((variance - poisson) @ share) / float(share @ share), 0.0) ** 0.5)
         error = np.abs(np.log((cv**2 * share + poisson) / variance)).sum()

@@ -23,7 +23,8 @@ def uniform(name: str, nominal: int, spread: tuple[float, float], requests: int,
     """
     low, high = spread
     if not 0 < low <= high <= MOST_SPREAD:
-        raise InputError("workload", "spread", f"is {low:g}:{high:g}", "Give LOW:HIGH, shares of the nominal length with 0 < LOW <= HIGH <= 1e6")
+        remedy = f"Give LOW:HIGH, shares of the nominal length with 0 < LOW <= HIGH <= {MOST_SPREAD:g}"
+        raise InputError("workload", "spread", f"is {low:g}:{high:g}", remedy)
     least, most = _floor(low * nominal), _floor(high * nominal)
     if least < min(1, nominal):
         raise InputError("workload", name, f"is {nominal} with a spread from {low:g}, so below 1 token", "Give longer requests")
