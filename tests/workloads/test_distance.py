@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.workloads import Workload, distance
-from assay.workloads.distance import arrivals, kolmogorov_smirnov, repeated, spread, tick
+from assay.workloads.distance import arrivals, kolmogorov_smirnov, repeated, spread, tick, variation
 
 numbers = st.lists(st.integers(1, 50), min_size=1, max_size=30)
 
@@ -92,3 +92,17 @@ def test_arrivals_of_sessions_are_counted_once_they_overlap() -> None:
     came = arrivals(drawn)
     assert (np.diff(came) >= 0).all()
     assert came.size / came[-1] == pytest.approx(drawn.rate, rel=0.05)
+
+
+@given(st.lists(st.floats(0, 500), min_size=2, max_size=60))
+def test_windows_without_arrivals_count(times: list[float]) -> None:
+    """The variation is that of the counts of all windows laid out, though only those with arrivals are kept."""
+    arrival = np.sort(times)
+    for window, found in variation(arrival, (1, 10)).items():
+        counts = np.bincount((arrival // window).astype(np.int64))[: int(arrival[-1] // window)]
+        assert found == pytest.approx(counts.std() / counts.mean() if counts.any() else 0.0)
+
+
+def test_silences_of_years_take_no_memory() -> None:
+    """Two requests 3,000 years apart."""
+    assert variation(np.array([0.0, 1e11]), (1,))[1] > 1e5
