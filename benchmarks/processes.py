@@ -38,6 +38,7 @@ def seconds(words: Sequence[str]) -> float:
 def python(words: Sequence[str], **variables: str) -> str:
     """What a fresh interpreter prints."""
     environment = {**os.environ, "PYTHONPATH": str(SOURCE), **variables}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as a user has it: modules are compiled once
     return subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True, check=True).stdout
 
 

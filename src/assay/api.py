@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assay import offers
 from assay._base.catalogue import find as find_file
@@ -16,7 +16,6 @@ from assay.deployments import Asked, Deployment, resolve
 from assay.engines import Engine, for_family
 from assay.models import Model
 from assay.offers import Ownership
-from assay.points import read_points
 from assay.search.assembly import Assembly
 from assay.search.candidates import find, smallest
 from assay.search.comparison import Case, Comparison, Work, sized
@@ -27,8 +26,10 @@ from assay.search.price import Market
 from assay.search.runs import Evidence, Run
 from assay.simulate.run import Progress
 from assay.slo import Slo
-from assay.validate.validation import Validation, validated
 from assay.workloads import LONGEST, TRACES, Workload, describe, drawn, picture
+
+if TYPE_CHECKING:
+    from assay.validate.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -128,8 +129,11 @@ def compare(
     return Comparison(model.name, question, tuple(chips), tuple(runs), unfit, complete)
 
 
-def validate(data: Sequence[Path], *, sample: int | None = None, seed: int = 0, work: Work | None = None) -> Validation:
+def validate(data: Sequence[Path], *, sample: int | None = None, seed: int = 0, work: Work | None = None) -> "Validation":
     """Every published number of some tables beside what the chain predicts of its run, or those of `sample` runs drawn by `seed`."""
+    from assay.points import read_points
+    from assay.validate.validation import validated
+
     return validated(read_points(data), sample, seed, work or Work())
 
 
