@@ -23,3 +23,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """How many random cases the compiled simulator is held against the reference on, and how many changed documents are read."""
     parser.addoption("--kernel-cases", type=int, default=500, help="random cases for tests/simulate/test_kernel.py")
     parser.addoption("--fuzz-cases", type=int, default=1000, help="changed documents for tests/cli/test_fuzz.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that takes longest goes first: where files are dealt out over cores, none is left waiting for it at the end."""
+    items.sort(key=lambda item: "test_kernel" not in item.nodeid)
