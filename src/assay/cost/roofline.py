@@ -44,7 +44,7 @@ def compute_seconds(op: Op, machine: Machine, units: Floats) -> Floats:
     reached = shares["attention" if op.kind == "recurrence" else f"gemm{rate_bits(op.rate)}"]
     seconds = units * (op.flops / (peak(machine.chip, op.rate) * reached))
     if op.routing:
-        seconds *= padding(op.routing, machine.constants.experts["padding"], units) / shares["experts"]
+        seconds = seconds * padding(op.routing, machine.constants.experts["padding"], units) / shares["experts"]
     return seconds
 
 
