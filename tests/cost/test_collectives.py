@@ -7,8 +7,8 @@ import pytest
 from assay._base.errors import CannotHold
 from assay._base.facts import Fact
 from assay.chips import Chip, Link
+from assay.cost import constants
 from assay.cost.collectives import byte_seconds, fixed_seconds, scope, sent_bytes
-from assay.cost.constants import Constants, constants
 from assay.graph.op import Exchange
 
 
@@ -23,9 +23,9 @@ def link(size: int, topology: str = "switched", **facts: Fact[float]) -> Link:
 
 
 @pytest.fixture
-def generic() -> Constants:
+def generic() -> constants.Constants:
     """Constants of chips that run kernel by kernel."""
-    return constants("kernel-by-kernel")
+    return constants.generic("kernel-by-kernel")
 
 
 def test_the_nearest_link_that_joins_them_is_used() -> None:
@@ -53,26 +53,26 @@ def test_the_nearest_link_that_joins_them_is_used() -> None:
         ("dragonfly", 64, 3),
     ],
 )
-def test_hops_follow_the_topology(generic: Constants, topology: str, group: int, hops: int) -> None:
+def test_hops_follow_the_topology(generic: constants.Constants, topology: str, group: int, hops: int) -> None:
     """An empty all-reduce takes the software's time and, in each of two phases, the hops across its group."""
     found = fixed_seconds(Exchange("all-reduce", group, 0.0), chip_with(link(64, topology)), generic)
     assert found == pytest.approx(generic.collective["fixed"] + 2 * hops * 1e-6)
 
 
-def test_a_link_without_latency_takes_the_generic_hop(generic: Constants) -> None:
+def test_a_link_without_latency_takes_the_generic_hop(generic: constants.Constants) -> None:
     """What the chip file does not say is a calibrated constant."""
     silent = replace(link(8), latency=None)
     found = fixed_seconds(Exchange("all-gather", 8, 0.0), chip_with(silent), generic)
     assert found == pytest.approx(generic.collective["fixed"] + generic.collective["hop"])
 
 
-def test_a_send_is_one_hop_without_a_collective_behind_it(generic: Constants) -> None:
+def test_a_send_is_one_hop_without_a_collective_behind_it(generic: constants.Constants) -> None:
     """Handing over takes the latency of the link."""
     assert fixed_seconds(Exchange("send", 8, 0.0), chip_with(link(8, "ring")), generic) == 1e-6
 
 
 @pytest.mark.parametrize(("pattern", "sent"), [("all-reduce", 1.5), ("all-gather", 0.75), ("reduce-scatter", 0.75), ("send", 1.0)])
-def test_bytes_sent_by_pattern(generic: Constants, pattern: str, sent: float) -> None:
+def test_bytes_sent_by_pattern(generic: constants.Constants, pattern: str, sent: float) -> None:
     """Of 1 MB over four ranks: 2 x 3/4 of an all-reduced result, 3/4 of a gathered or scattered one, all of what is sent."""
     exchange = Exchange(pattern, 4, 1e6)
     assert sent_bytes(exchange) == sent * 1e6
@@ -80,7 +80,7 @@ def test_bytes_sent_by_pattern(generic: Constants, pattern: str, sent: float) ->
     assert byte_seconds(exchange, chip_with(link(8)), generic) == pytest.approx(expected)
 
 
-def test_peers_add_their_links_up_to_the_whole(generic: Constants) -> None:
+def test_peers_add_their_links_up_to_the_whole(generic: constants.Constants) -> None:
     """Where each peer has a link of its own, a group of g has g - 1 of them; a send has one."""
     chip = chip_with(link(8, "direct", per_peer=Fact(2e10)))
     share = generic.collective["bandwidth_share"]

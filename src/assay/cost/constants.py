@@ -1,36 +1,124 @@
-"""The calibrated constants of the cost model, read from data/calibration."""
+"""The constants of the cost model: generic physics, and what fits to measured runs have found above it, level by level.
 
+A level holds for an engine, a chip family, both, or a chip, and multiplies constants of all levels that hold more widely
+(data/calibration/generic.toml and fitted.toml). Where nothing was measured no level holds, and generic physics is left.
+"""
+
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from assay._base.facts import Fact
 from assay._base.schema import DATA, read
+from assay.chips import Chip
+
+Table = dict[str, float]
+
+MOST_ACCEPTED = 0.98  # of drafted tokens: text holds surprises for any draft
 
 
 @dataclass(frozen=True)
 class Constants:
-    """Constants of one way of execution, as plain numbers: tables of data/schema/calibration.toml."""
+    """Constants of one way of execution, as plain numbers: tables of data/schema/calibration.toml.
 
-    compute_share: dict[str, float]
-    bandwidth_share: dict[str, float]
-    fixed: dict[str, float]
-    collective: dict[str, float]
-    host: dict[str, float]
-    experts: dict[str, float]
+    While constants are fitted a number may be a column of numbers, shape (P, 1), and times then come as rows.
+    """
+
+    compute_share: Table
+    bandwidth_share: Table
+    fixed: Table
+    collective: Table
+    host: Table
+    experts: Table
+    speculation: Table
+
+    def times(self, factors: Mapping[str, Any]) -> "Constants":
+        """The same with some constants, named as `table.key`, multiplied; shares stay within their physical limits."""
+        tables = {name: dict(table) for name, table in vars(self).items()}
+        for name, factor in factors.items():
+            table, _, key = name.partition(".")
+            tables[table][key] = _limited(name, tables[table][key] * factor)
+        return Constants(**tables)
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """Factors on constants by `table.key`, for chips of one way of execution; `engine`, `family` and `chip` are "" for any."""
+
+    execution: str
+    engine: str
+    family: str
+    chip: str
+    factors: Mapping[str, Fact[float]]
+    runs: int = 0
+
+    def holds(self, chip: Chip, engine: str) -> bool:
+        """Whether it is for this chip under this engine."""
+        said = ((self.execution, chip.execution), (self.engine, engine), (self.family, chip.family), (self.chip, chip.name))
+        return all(wanted in ("", there) for wanted, there in said)
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Levels of constants, the widest first."""
+
+    levels: tuple[Level, ...] = ()
+
+    def holding(self, chip: Chip, engine: str) -> tuple[Level, ...]:
+        """The levels that are for this chip under this engine."""
+        return tuple(level for level in self.levels if level.holds(chip, engine))
+
+    def constants(self, chip: Chip, engine: str) -> Constants:
+        """Generic physics times the factors of all levels that hold."""
+        found = generic(chip.execution)
+        for level in self.holding(chip, engine):
+            found = found.times({name: fact.value for name, fact in level.factors.items()})
+        return found
 
 
 @cache
-def constants(execution: str) -> Constants:
-    """The generic constants for `execution` (kernel-by-kernel or resident-pipeline)."""
-    table = read(DATA / "calibration" / "generic.toml", "calibration")[execution]
-    return Constants(**{name: _values(facts) for name, facts in table.items()})
+def generic(execution: str) -> Constants:
+    """Generic physics for `execution` (kernel-by-kernel or resident-pipeline)."""
+    return Constants(**{name: _values(facts) for name, facts in generic_facts(execution).items()})
+
+
+@cache
+def generic_facts(execution: str) -> dict[str, dict[str, Fact[float]]]:
+    """The same by table and key, each with its interval and source."""
+    table: dict[str, dict[str, Fact[float]]] = read(DATA / "calibration" / "generic.toml", "calibration")[execution]
+    return table
+
+
+@cache
+def shipped() -> Calibration:
+    """The levels that the product ships."""
+    return Calibration(tuple(levels(read(DATA / "calibration" / "fitted.toml", "fitted").get("level", ()))))
+
+
+def levels(rows: Iterable[Mapping[str, Any]]) -> Iterable[Level]:
+    """Levels from the rows of a document."""
+    for row in rows:
+        where = {key: row.get(key, "") for key in ("execution", "engine", "family", "chip")}
+        factors = {f"{table}.{key}": fact for table, facts in row["factor"].items() for key, fact in facts.items()}
+        yield Level(**where, factors=factors, runs=row["runs"])
 
 
 @cache
 def energy_constants() -> dict[str, float]:
     """Constants of the energy model: keys as in data/calibration/energy.toml."""
     return _values(read(DATA / "calibration" / "energy.toml", "energy"))
+
+
+def _limited(name: str, value: Any) -> Any:
+    """Nothing moves more than the bandwidth that is there, and the busiest of several does no less than their mean."""
+    if name.startswith("bandwidth_share.") or name == "collective.bandwidth_share":
+        return min(value, 1.0) if isinstance(value, float) else value.clip(max=1.0)
+    if name == "speculation.acceptance":
+        return min(value, MOST_ACCEPTED) if isinstance(value, float) else value.clip(max=MOST_ACCEPTED)
+    if name == "experts.imbalance":
+        return max(value, 1.0) if isinstance(value, float) else value.clip(min=1.0)
+    return value
 
 
 def _values(facts: dict[str, Fact[Any]]) -> dict[str, float]:

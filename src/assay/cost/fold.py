@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from assay.cost.constants import Constants, constants
+from assay.cost.constants import Calibration, Constants, shipped
 from assay.cost.energy import energy
 from assay.cost.residency import by_use, depth_of, place, stage_share
 from assay.cost.roofline import COMPUTE, HOST, MEMORY, Machine
@@ -14,16 +14,17 @@ from assay.models import Model
 from assay.steptime import DECODE, Curve, StepTime
 
 
-def fold(model: Model, part: Part) -> tuple[StepTime, Machine]:
+def fold(model: Model, part: Part, calibration: Calibration | None = None) -> tuple[StepTime, Machine]:
     """Time and energy of every step of one replica, and the machine that gave them.
 
     What attention ranks do alone is tabulated by the tokens of one, everything else by those of all. The LM head serves all of them
     but is tabulated by the samples of one, as if the others had as many; so is the host's time per sequence.
 
-    Raises CannotHold when weights and cache do not fit the chips of a replica or no link joins them.
+    Constants are those of `calibration`, of the shipped one when None. Raises CannotHold when weights and cache do not fit the chips of
+    a replica or no link joins them.
     """
     ops = lower(model, part)
-    machine = assemble(model, part, ops)
+    machine = assemble(model, part, ops, calibration)
     reaches = tuple(sorted({op.reach.window for op in ops if op.reach}))
     step, drafts = by_use(ops)
     samples = part.max_num_seqs * part.width
@@ -50,10 +51,10 @@ def fold(model: Model, part: Part) -> tuple[StepTime, Machine]:
     ), machine
 
 
-def assemble(model: Model, part: Part, ops: Iterable[Op]) -> Machine:
+def assemble(model: Model, part: Part, ops: Iterable[Op], calibration: Calibration | None = None) -> Machine:
     """The machine that times the ops of a part: weights and cache laid into the memory of its chips."""
     residency = place(part, ops, model.architecture.hidden)
-    return Machine(part.chip, residency, constants(part.chip.execution))
+    return Machine(part.chip, residency, (calibration or shipped()).constants(part.chip, part.engine.name))
 
 
 def _tabulate(ops: Sequence[Op], machine: Machine, part: Part, sizes: Sizes, *, host: bool) -> tuple[Sum, Sum, Sum]:

@@ -109,7 +109,8 @@ def decode_slope(reach: Reach, op: Op, machine: Machine, width: int = 1) -> tupl
     constants = machine.constants
     compute = width * reach.decode_flops / (peak(machine.chip, op.rate) * constants.compute_share["attention"])
     memory = reach.cache_bytes * machine.residency.kv_second / constants.bandwidth_share["kv"]
-    return (compute, 0.0) if compute >= memory else (0.0, memory)
+    bound = compute >= memory
+    return compute * bound, memory * (1 - bound)
 
 
 def state_moved(op: Op, width: int = 1) -> float:

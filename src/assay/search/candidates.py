@@ -8,6 +8,7 @@ from typing import TypeVar
 from assay._base.errors import AssayError, CannotHold
 from assay._base.precisions import precisions
 from assay.chips import Chip
+from assay.cost.constants import Calibration, shipped
 from assay.deployments import Asked, check_asked, resolve
 from assay.engines import Engine, for_family
 from assay.models import Model
@@ -32,20 +33,30 @@ class Found:
     why_not: str | None
 
 
-def find(model: Model, chip: Chip, asked: Asked) -> Found:
+@dataclass(frozen=True)
+class _Search:
+    """What is laid out, on what chips, under which constants; why what does not fit was refused is added to `refusals`."""
+
+    model: Model
+    chip: Chip
+    calibration: Calibration
+    refusals: list[AssayError]
+
+
+def find(model: Model, chip: Chip, asked: Asked, calibration: Calibration | None = None) -> Found:
     """Every deployment of one replica that fits, within what was asked; equal ones under one engine count once.
 
-    Raises InputError on a value that is wrong on any chip.
+    Constants are those of `calibration`, of the shipped one when None. Raises InputError on a value that is wrong on any chip.
     """
     check_asked(asked)
     if chip.unpublished:
         return Found((), f"{chip.name}: its maker has published no numbers ({chip.unpublished})")
     plants: list[Plant] = []
-    refusals: list[AssayError] = []
+    here = _Search(model, chip, calibration or shipped(), [])
     for engine in _engines(chip, asked):
         for weights in _weights(model, chip, engine, asked):
-            plants += _fitting(model, chip, engine, replace(asked, weights=weights), refusals)
-    return Found(tuple(plants), None if plants else _reason(refusals, model, chip))
+            plants += _fitting(here, engine, replace(asked, weights=weights))
+    return Found(tuple(plants), None if plants else _reason(here.refusals, model, chip))
 
 
 def smallest(model: Model, chip: Chip, engine: Engine, asked: Asked) -> Plant:
@@ -86,22 +97,23 @@ def _weights(model: Model, chip: Chip, engine: Engine, asked: Asked) -> tuple[st
     return tuple(formats)
 
 
-def _fitting(model: Model, chip: Chip, engine: Engine, asked: Asked, refusals: list[AssayError]) -> Iterator[Plant]:
+def _fitting(here: _Search, engine: Engine, asked: Asked) -> Iterator[Plant]:
+    model, chip = here.model, here.chip
     if asked.parallelism_given:
-        yield from _built(model, chip, engine, (asked,), refusals)
+        yield from _built(here, engine, (asked,))
         return
     if chip.resident:
-        yield from _pipelines(model, chip, engine, asked, refusals)
+        yield from _pipelines(here, engine, asked)
         return
     single: list[Plant] = []
-    for plant in _built(model, chip, engine, _kernels(model, chip, engine, asked), refusals):
+    for plant in _built(here, engine, _kernels(model, chip, engine, asked)):
         if plant.part.tp <= WIDER * (single[0].part.tp if single else plant.part.tp):
             single.append(plant)
-    yield from single or list(_built(model, chip, engine, _stages(chip, engine, asked), refusals))[:2]
+    yield from single or list(_built(here, engine, _stages(chip, engine, asked)))[:2]
 
 
-def _built(model: Model, chip: Chip, engine: Engine, layouts: Iterable[Asked], refusals: list[AssayError]) -> Iterator[Plant]:
-    return _each(lambda layout: build(model, resolve(model, chip, engine, layout)), layouts, refusals)
+def _built(here: _Search, engine: Engine, layouts: Iterable[Asked]) -> Iterator[Plant]:
+    return _each(lambda layout: build(here.model, resolve(here.model, here.chip, engine, layout), here.calibration), layouts, here.refusals)
 
 
 def _each(make: Callable[[Layout], Plant], layouts: Iterable[Layout], refusals: list[AssayError]) -> Iterator[Plant]:
@@ -113,23 +125,23 @@ def _each(make: Callable[[Layout], Plant], layouts: Iterable[Layout], refusals: 
             refusals.append(error)
 
 
-def _pipelines(model: Model, chip: Chip, engine: Engine, asked: Asked, refusals: list[AssayError]) -> Iterator[Plant]:
+def _pipelines(here: _Search, engine: Engine, asked: Asked) -> Iterator[Plant]:
     """For each width of a stage the fewest stages that fit and, for more cache, the most up to twice as many."""
     fitting: dict[int, list[Plant]] = {}
     shortest = replace(asked, token_budget=asked.token_budget or CHUNKS[0])
-    for plant in _built(model, chip, engine, _resident(model, chip, shortest), refusals):
+    for plant in _built(here, engine, _resident(here.model, here.chip, shortest)):
         fitting.setdefault(plant.part.tp, []).append(plant)
     for plants in fitting.values():
         fewest = plants[0]
         roomiest = [plant for plant in plants if plant.part.pp <= 2 * fewest.part.pp][-1]
         for plant in dict.fromkeys((fewest, roomiest)):
-            yield plant if asked.token_budget else _chunked(plant)
+            yield plant if asked.token_budget else _chunked(plant, here.calibration)
 
 
-def _chunked(plant: Plant) -> Plant:
+def _chunked(plant: Plant, calibration: Calibration) -> Plant:
     """The same layout with the prefill chunk, of those that fit, that passes a typical prompt through all stages soonest."""
     parts = [replace(plant.part, token_budget=chunk) for chunk in CHUNKS]
-    variants = [*_each(lambda part: build(plant.model, part), parts, [])]
+    variants = [*_each(lambda part: build(plant.model, part, calibration), parts, [])]
     return min(variants, key=lambda variant: prompt_latency(variant, TYPICAL_PROMPT))
 
 

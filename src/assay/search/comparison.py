@@ -1,10 +1,11 @@
 """Many deployments sized to the same traffic, in parallel, and set beside each other."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future, as_completed
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from assay._base.parallel import finished
 from assay.chips import Chip
 from assay.deployments import Part
 from assay.models import Model
@@ -71,24 +72,16 @@ Task = tuple[int, Callable[..., Run], tuple[Any, ...]]
 
 
 def _gather(runs: dict[int, Run], tasks: Sequence[Task], cases: Sequence[Case], work: Work) -> None:
-    for done, (index, run) in enumerate(_finished(tasks, work.executor), 1):
+    for done, (place, run) in enumerate(finished(_call, tasks, work.executor), 1):
+        index = tasks[place][0]
         runs[index] = run
         if work.progress:
             work.progress(done, len(tasks), cases[index].part.chip.name)
 
 
-def _finished(tasks: Sequence[Task], executor: Executor | None) -> Iterator[tuple[int, Run]]:
-    if executor is None:
-        for index, function, arguments in tasks:
-            yield index, function(*arguments)
-        return
-    futures: dict[Future[Run], int] = {executor.submit(function, *arguments): index for index, function, arguments in tasks}
-    try:
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    finally:
-        for future in futures:
-            future.cancel()
+def _call(task: Task) -> Run:
+    _, function, arguments = task
+    return function(*arguments)
 
 
 def _leaders(runs: Mapping[int, Run]) -> list[int]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from assay._base.errors import CannotHold, InputError
 from assay.cost import fold
+from assay.cost.constants import Calibration
 from assay.cost.kv import in_blocks, kv_bytes_per_token, kv_capacity, state_bytes_per_sequence
 from assay.cost.roofline import Machine
 from assay.deployments import Part
@@ -33,11 +34,14 @@ class Plant:
         return replace(self, part=replace(self.part, replicas=replicas))
 
 
-def build(model: Model, part: Part) -> Plant:
-    """Fold a part into step times and the policy of one attention rank; raises CannotHold when it does not fit its chips."""
+def build(model: Model, part: Part, calibration: Calibration | None = None) -> Plant:
+    """Fold a part into step times and the policy of one attention rank, under the shipped calibration when none is given.
+
+    Raises CannotHold when it does not fit its chips.
+    """
     _check_size(part)
     ops = lower(model, part)
-    times, machine = fold(model, part)
+    times, machine = fold(model, part, calibration)
     kv, state = kv_bytes_per_token(ops, part), state_bytes_per_sequence(ops, part)
     policy = Policy(
         token_budget=part.token_budget,

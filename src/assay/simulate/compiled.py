@@ -345,6 +345,7 @@ def _lay_targets(tables: Tables) -> None:
 
 def _outcome(fleet: Fleet, tables: Tables) -> Outcome:
     run, rows, ranks = tables["fleet"][0], tables["rows"], tables["ranks"]
+    tallies = tuple(_tallies(fleet, tables))
     return Outcome(
         arrival=tables["arrivals"]["moment"],
         first_token=tables["first_tokens"]["moment"],
@@ -353,7 +354,7 @@ def _outcome(fleet: Fleet, tables: Tables) -> Outcome:
         prefix_hit=rows["prefix_hit"].astype(np.int64),
         largest_gap=np.where(np.isfinite(tables["finishes"]["moment"]), rows["largest_gap"], 0.0),
         gaps=tables["gaps"]["count"],
-        resource_seconds=np.sum([tally.resource_seconds() for tally in _tallies(fleet, tables)], axis=0),
+        resource_seconds=np.sum([tally.resource_seconds() for tally in tallies], axis=0),
         joules=float(run["joules"]),
         steps=int(run["steps"]),
         busy_seconds=float(run["busy"]),
@@ -361,6 +362,7 @@ def _outcome(fleet: Fleet, tables: Tables) -> Outcome:
         cached_seconds=float(run["cached"]),
         batch_seconds=float(run["batch"]),
         kv_peak=float((ranks["most"] / tables["pools"]["kv_capacity"][ranks["pool"]]).max()),
+        tallies=tallies,
     )
 
 

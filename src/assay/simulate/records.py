@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.simulate.tally import Tally
 from assay.steptime import RESOURCES
 
 Floats = NDArray[np.float64]
@@ -23,7 +24,8 @@ class Outcome:
     `arrival`, `first_token`, `finish` are seconds from the start; `largest_gap` is the longest wait between two tokens; `prefix_hit`
     counts prompt tokens found in the cache. `gaps` is the histogram of inter-token gaps. `resource_seconds` sums the time of steps by
     what set it, `joules` their energy above idle, `batch_seconds` sequences x time, `busy_seconds` the time in which steps ran, of which
-    `prefill_seconds` would not have passed without prefill, `cached_seconds` not without attending to cached prefixes.
+    `prefill_seconds` would not have passed without prefill, `cached_seconds` not without attending to cached prefixes. `tallies` count the
+    steps of each pool by size.
     """
 
     arrival: Floats
@@ -42,6 +44,7 @@ class Outcome:
     batch_seconds: float = 0.0
     kv_peak: float = 0.0
     wall_time: float = 0.0
+    tallies: tuple[Tally, ...] = ()
 
     @classmethod
     def empty(cls, arrival: Floats) -> "Outcome":

@@ -8,6 +8,7 @@ from typing import Any
 
 from assay._base.errors import AssayError, CannotHold
 from assay.chips import Chip
+from assay.cost.constants import Calibration, shipped
 from assay.deployments import Asked, resolve
 from assay.engines import Engine
 from assay.models import Model
@@ -19,7 +20,7 @@ from assay.search.estimate import guess
 from assay.search.plant import Plant, build
 from assay.slo import Slo
 from assay.validate.traffic import Unpredicted
-from assay.validate.unstated import cached, drafted, unstated
+from assay.validate.unstated import cached, drafted
 from assay.workloads import Workload
 
 GENERIC = "generic"
@@ -35,13 +36,14 @@ _LIMITS = {
 }  # columns of a table, and the fields of Asked that they are
 
 
-def setting(point: Point, workload: Workload) -> tuple[Assembly, list[str]]:
+def setting(point: Point, workload: Workload, calibration: Calibration | None = None) -> tuple[Assembly, list[str]]:
     """The deployment that ran, and what was assumed of it.
 
-    Requests of a batch, or all at once, are handed to the engine in its own process: they do not wait for a server. Raises AssayError
-    when the model does not fit, and Unpredicted when chip or model is not stated.
+    Requests of a batch, or all at once, are handed to the engine in its own process: they do not wait for a server. Constants are those
+    of `calibration`, of the shipped one when None. Raises AssayError when the model does not fit, and Unpredicted when chip or model is
+    not stated.
     """
-    assembly, said = _deployed(point, workload)
+    assembly, said = _deployed(point, workload, calibration or shipped())
     if point.said("kv_memory_fraction") is None and any(part.kv_memory_fraction == FULLEST for part in assembly.parts):
         said.append(f"the engine uses {FULLEST:.0%} of the memory: under its default share the model does not fit")
     if workload.at_once:
@@ -50,23 +52,25 @@ def setting(point: Point, workload: Workload) -> tuple[Assembly, list[str]]:
     return assembly, said
 
 
-def _deployed(point: Point, workload: Workload) -> tuple[Assembly, list[str]]:
+def _deployed(point: Point, workload: Workload, calibration: Calibration) -> tuple[Assembly, list[str]]:
     for name in ("chip", "model"):
         if point.said(name) is None:
             raise Unpredicted(f"the {name} is not stated")
     model, chip = _model(point.said("model")), _chip(point.said("chip"))
     asked, said = _asked(point, chip, workload)
     if point.said("prefill_tp") and point.said("decode_tp"):
-        parts = [_worker(point, model, asked, role) for role in ("prefill", "decode")]
-        return Assembly(tuple(_plant(model, chip, part) for part in parts)), [*said, *_speculated(point, chip, parts[1])[1]]
+        parts = [_worker(point, model, asked, role, calibration) for role in ("prefill", "decode")]
+        plants = tuple(_plant(model, chip, part, calibration) for part in parts)
+        return Assembly(plants), [*said, *_speculated(point, chip, parts[1], calibration)[1]]
     if point.said("tp") is None:
-        chosen = _best(model, chip, asked, point, workload)
+        asked = _speculated(point, chip, asked, calibration)[0]
+        chosen = _best(_possible(model, chip, asked, calibration), point, workload)
         return Assembly((chosen,)), [*said, f"parallelism is not stated: tp {chosen.part.tp}, pp {chosen.part.pp}, the best on these chips"]
     layout = _experts_wide(model, {name: point.said(name) for name in ("tp", "pp", "ep", "dp")})
     group = layout["tp"] * (layout["pp"] or 1)
     replicas = point.said("replicas") or max(1, (point.said("chips") or group) // group)
-    asked, drafts = _speculated(point, chip, replace(asked, replicas=replicas, **layout))
-    return Assembly((_plant(model, chip, asked),)), [*said, *drafts]
+    asked, drafts = _speculated(point, chip, replace(asked, replicas=replicas, **layout), calibration)
+    return Assembly((_plant(model, chip, asked, calibration),)), [*said, *drafts]
 
 
 @lru_cache(maxsize=256)
@@ -80,15 +84,15 @@ def _chip(name: str) -> Chip:
 
 
 @lru_cache(maxsize=8)
-def _plant(model: Model, chip: Chip, asked: Asked) -> Plant:
+def _plant(model: Model, chip: Chip, asked: Asked, calibration: Calibration) -> Plant:
     """One replica. It did run: where it does not fit under an engine's default share of memory, nearly all memory is given to it."""
     engine = Engine.load(asked.engine or GENERIC)
     try:
-        return build(model, resolve(model, chip, engine, asked))
+        return build(model, resolve(model, chip, engine, asked), calibration)
     except CannotHold:
         if asked.kv_memory_fraction is not None:
             raise
-        return build(model, resolve(model, chip, engine, replace(asked, kv_memory_fraction=FULLEST)))
+        return build(model, resolve(model, chip, engine, replace(asked, kv_memory_fraction=FULLEST)), calibration)
 
 
 def _asked(point: Point, chip: Chip, workload: Workload) -> tuple[Asked, list[str]]:
@@ -130,31 +134,31 @@ def _experts_wide(model: Model, layout: dict[str, Any]) -> dict[str, Any]:
     return {**layout, "ep": layout["tp"]} if wide else layout
 
 
-def _worker(point: Point, model: Model, asked: Asked, role: str) -> Asked:
+def _worker(point: Point, model: Model, asked: Asked, role: str, calibration: Calibration) -> Asked:
     """The part of disaggregated prefill or decode."""
     layout = _experts_wide(model, {name: point.said(f"{role}_{name}") for name in ("tp", "ep", "dp")})
     part = replace(asked, role=role, replicas=point.said(f"{role}_workers") or 1, **layout)
     part = replace(part, prefix_cache=part.prefix_cache if role == "prefill" else None)
-    return _speculated(point, _chip(point.said("chip")), part)[0] if role == "decode" else part
+    return _speculated(point, _chip(point.said("chip")), part, calibration)[0] if role == "decode" else part
 
 
-def _speculated(point: Point, chip: Chip, asked: Asked) -> tuple[Asked, list[str]]:
+def _speculated(point: Point, chip: Chip, asked: Asked, calibration: Calibration) -> tuple[Asked, list[str]]:
     if not point.said("speculate"):
         return asked, []
-    tokens = point.said("speculate_tokens") or drafted(asked.engine or GENERIC, chip.family, asked.dp or 1)
-    acceptance = unstated("speculation", "acceptance")
+    engine = asked.engine or GENERIC
+    tokens = point.said("speculate_tokens") or drafted(engine, chip.family, asked.dp or 1)
+    acceptance = calibration.constants(chip, engine).speculation["acceptance"]
     widened = max(asked.token_budget or 0, (asked.max_num_seqs or 1) * (1 + tokens))
-    told = [f"drafts {tokens} tokens, each accepted with chance {acceptance:g}, which the run does not state"]
-    return replace(asked, speculate=f"{tokens}:{acceptance:g}", token_budget=widened), told
+    told = [f"drafts {tokens} tokens, each accepted with chance {acceptance:.2f}, which the run does not state"]
+    return replace(asked, speculate=f"{tokens}:{acceptance:.4f}", token_budget=widened), told
 
 
-def _best(model: Model, chip: Chip, asked: Asked, point: Point, workload: Workload) -> Plant:
+def _best(plants: tuple[Plant, ...], point: Point, workload: Workload) -> Plant:
     """The replicas and layout of the run's chips that serve most, or of one user's the fastest, by the closed form."""
-    plants = _possible(model, chip, _speculated(point, chip, asked)[0])
     chips = point.said("chips")
     fitting = [_shared(plant, chips) for plant in plants if chips is None or chips % plant.part.chips == 0]
     if not fitting:
-        raise CannotHold(f"{model.name} does not fit {chips} x {chip.name} in a layout that divides them")
+        raise CannotHold(f"{point.said('model')} does not fit {chips} x {point.said('chip')} in a layout that divides them")
     return max(fitting, key=lambda plant: _served(plant, workload))
 
 
@@ -163,8 +167,8 @@ def _shared(plant: Plant, chips: int | None) -> Plant:
 
 
 @lru_cache(maxsize=8)
-def _possible(model: Model, chip: Chip, asked: Asked) -> tuple[Plant, ...]:
-    found = find(model, chip, asked)
+def _possible(model: Model, chip: Chip, asked: Asked, calibration: Calibration) -> tuple[Plant, ...]:
+    found = find(model, chip, asked, calibration)
     if found.why_not:
         raise CannotHold(found.why_not)
     return found.plants

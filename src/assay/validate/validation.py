@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay._base.parallel import finished
 from assay.points import Number, Point, Points
 from assay.search.comparison import Work
 from assay.validate.journal import Journal, fingerprint
@@ -196,30 +196,20 @@ def validated(points: Points, count: int | None, seed: int, work: Work) -> Valid
 
 
 def _predict(chosen: Sequence[Point], journal: Journal, work: Work) -> None:
-    """Runs on the same chips with the same layout next to each other, since what they run on is built once."""
-    order = ("model", "chip", "engine", "weights", "kv", "tp", "dp", "ep", "chips", "prefill_tp", "decode_tp")
-    left = sorted((i for i in range(len(chosen)) if i not in journal.told), key=lambda i: [str(chosen[i].said(name)) for name in order])
-    lots = [left[first : first + LOTS] for first in range(0, len(left), LOTS)]
-    done = len(chosen) - len(left)
-    for lot, said in _answers(lots, chosen, work.executor):
-        journal.add(lot, said)
-        done += len(lot)
+    lots = in_lots(chosen, [place for place in range(len(chosen)) if place not in journal.told])
+    done = len(chosen) - sum(map(len, lots))
+    for at, said in finished(_told_all, [[chosen[place] for place in lot] for lot in lots], work.executor):
+        journal.add(lots[at], said)
+        done += len(lots[at])
         if work.progress:
-            work.progress(done, len(chosen), str(chosen[lot[0]].said("chip")))
+            work.progress(done, len(chosen), str(chosen[lots[at][0]].said("chip")))
 
 
-def _answers(lots: Sequence[list[int]], chosen: Sequence[Point], executor: Executor | None) -> Iterator[tuple[list[int], list[Told]]]:
-    if executor is None:
-        for lot in lots:
-            yield lot, _told_all([chosen[place] for place in lot])
-        return
-    futures = {executor.submit(_told_all, [chosen[place] for place in lot]): lot for lot in lots}
-    try:
-        for future in as_completed(futures):
-            yield futures[future], future.result()
-    finally:
-        for future in futures:
-            future.cancel()
+def in_lots(points: Sequence[Point], places: Sequence[int]) -> list[list[int]]:
+    """Places of runs in small lots, like layouts on like chips next to each other, since what runs share is built once."""
+    order = ("model", "chip", "engine", "weights", "kv", "tp", "dp", "ep", "chips", "prefill_tp", "decode_tp")
+    ordered = sorted(places, key=lambda place: [str(points[place].said(name)) for name in order])
+    return [ordered[first : first + LOTS] for first in range(0, len(ordered), LOTS)]
 
 
 def _told_all(points: Sequence[Point]) -> list[Told]:

@@ -266,6 +266,7 @@ class Simulation:
         outcome.kv_peak = max(max(rank.peak, rank.cache.peak) / rank.policy.kv_capacity for rank in self.ranks)
         for tally in self.tallies:
             outcome.resource_seconds += tally.resource_seconds()
+        outcome.tallies = tuple(self.tallies)
         outcome.joules, outcome.steps, outcome.busy_seconds = totals.joules, totals.steps, totals.busy
         outcome.prefill_seconds, outcome.cached_seconds, outcome.batch_seconds = totals.prefill, totals.cached, totals.batch
         return outcome

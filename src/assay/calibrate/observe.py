@@ -1,0 +1,192 @@
+"""One measured run, simulated under given constants, and how its figures answer to the times of its steps.
+
+Simulations are repeated with the times of some steps a little longer: that gives the elasticity of each figure. Together with the
+time of all steps in closed form (`cost.totals`), which holds for any constants, that says what the figures would be under other
+constants nearby, without another simulation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from assay._base.errors import AssayError
+from assay.cost.constants import Calibration, Constants
+from assay.cost.roofline import Machine
+from assay.cost.totals import Steps, counted, totals
+from assay.points import Point
+from assay.search.assembly import Assembly
+from assay.search.plant import Plant
+from assay.simulate import Fleet, Outcome, run
+from assay.simulate.tally import Tally
+from assay.steptime import DECODE, MIXED, Curve, Floats, StepTime
+from assay.validate.figures import Figures
+from assay.validate.setting import setting
+from assay.validate.traffic import Unpredicted, traffic
+from assay.workloads import Workload
+
+LONGER = 0.05  # steps are made so much longer: enough for the figures to move by more than single requests make them jump
+LIKELIER = 0.04  # drafted tokens are accepted so much more often
+STEEPEST = 3.0  # elasticity; at the edge of what a system sustains waiting answers without bounds, and says little
+PARTS = ("decode", "mixed", "shared")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A pool of a run: its ops and machine, and the counts of its steps."""
+
+    plant: Plant
+    steps: Steps
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """A run under `constants`: the logarithm of each of its n predicted numbers (nan where there is none), and elasticities.
+
+    `answers` has shape (n, 3), to the time of decode steps, of mixed steps and of what both share; `waits` (n,) to the time before the
+    scheduler sees a request, `accepts` (n,) to the chance that a drafted token is accepted (zeros without speculation).
+    """
+
+    point: Point
+    stages: tuple[Stage, ...]
+    constants: Constants
+    figures: Floats
+    answers: Floats
+    waits: Floats
+    accepts: Floats
+
+    @property
+    def places(self) -> tuple[str, str, str]:
+        """Engine, family and chip, whose levels hold for it."""
+        part = self.stages[0].plant.part
+        return part.engine.name, part.chip.family, part.chip.name
+
+    @property
+    def execution(self) -> str:
+        """Way of execution of its chips."""
+        return self.stages[0].plant.part.chip.execution
+
+    def under(self, constants: Constants) -> Floats:
+        """Logarithm of the figures under columns of other constants nearby, shape (P, n)."""
+        moved = (self.seconds(constants) - self._seconds) @ self.answers.T
+        for table, key, answers in (("host", "request", self.waits), ("speculation", "acceptance", self.accepts)):
+            there, here = (getattr(each, table)[key] for each in (constants, self.constants))
+            moved = moved + np.log(there / here) * answers
+        return self.figures + moved
+
+    @cached_property
+    def _seconds(self) -> Floats:
+        return self.seconds(self.constants)
+
+    def seconds(self, constants: Constants) -> Floats:
+        """Logarithm of the time of all decode steps, mixed steps and what they share, shape (P, 3), under columns of constants."""
+        sums = np.zeros((3, np.size(constants.host["step"])))
+        for stage in self.stages:
+            plant = stage.plant
+            machine = Machine(plant.part.chip, plant.machine.residency, constants)
+            found = totals(plant.ops, plant.part, machine, stage.steps)
+            sums += np.array([found.decode, found.mixed, found.shared])
+        return np.log(np.maximum(sums, 1e-12)).T
+
+
+def observe(point: Point, calibration: Calibration) -> Observation | None:
+    """Simulate a run and its answers; None where it cannot be predicted."""
+    try:
+        workload, _ = traffic(point, point.said("model") or "")
+        assembly, _ = setting(point, workload, calibration)
+    except (AssayError, Unpredicted):
+        return None
+    asked = _Asked(point, workload, assembly)
+    outcome = run(workload, assembly.fleet(), seed=workload.seed)
+    if not outcome.served.any():
+        return None
+    figures, constants = asked.figures(outcome), assembly.plants[-1].machine.constants
+    tallied = zip(assembly.plants, outcome.tallies, strict=True)
+    stages = tuple(Stage(_light(plant), steps_of(tally, plant.machine.constants)) for plant, tally in tallied)
+    answers = [asked.answer(figures, _stretched(assembly, name)) for name in PARTS]
+    waits, accepts = np.zeros_like(figures), np.zeros_like(figures)
+    if assembly.plants[0].policy.admission_delay:
+        waits = asked.answer(figures, _later(assembly))
+    if assembly.fleet().acceptance:
+        fleet = assembly.fleet()
+        likelier = min(fleet.acceptance * (1 + LIKELIER), 1.0)
+        accepts = asked.moved(figures, replace(fleet, acceptance=likelier)) / np.log(likelier / fleet.acceptance)
+    return Observation(point, stages, constants, figures, _bounded(np.array(answers).T), _bounded(waits), _bounded(accepts))
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """What is asked of each simulation of a run."""
+
+    point: Point
+    workload: Workload
+    assembly: Assembly
+
+    def figures(self, outcome: Outcome) -> Floats:
+        """Logarithm of each number of the run."""
+        said = Figures.of(outcome, self.workload, self.assembly.chips)
+        values = np.array([said.value(number) or np.nan for number in self.point.numbers], np.float64)
+        return np.asarray(np.log(np.where(values > 0, values, np.nan)))
+
+    def moved(self, figures: Floats, fleet: Fleet) -> Floats:
+        """How far another fleet moves the figures."""
+        return self.figures(run(self.workload, fleet, seed=self.workload.seed)) - figures
+
+    def answer(self, figures: Floats, assembly: Assembly) -> Floats:
+        """Elasticity to what is LONGER in another assembly."""
+        return self.moved(figures, assembly.fleet()) / np.log(1 + LONGER)
+
+
+def _light(plant: Plant) -> Plant:
+    """The plant without its tables, which are large."""
+    nothing = StepTime.constant(0.0, most=1)
+    return replace(plant, times=nothing)
+
+
+def _bounded(answers: Floats) -> Floats:
+    return np.clip(np.nan_to_num(answers), -STEEPEST, STEEPEST)
+
+
+def steps_of(tally: Tally, under: Constants) -> Steps:
+    """A tally as counts of the sizes that occurred."""
+    own, shared = ((counted(table[DECODE]), counted(table[MIXED])) for table in (tally.tokens, tally.joint))
+    arithmetic, reading, *_ = (*tally.line_seconds.tolist(), 0.0)
+    ranks, reaches, lines = tally.times.ranks, tally.times.reaches, (arithmetic, reading)
+    return Steps(own, shared, counted(tally.sampled), counted(tally.draft), tally.decode, reaches, ranks, lines, under)
+
+
+def _stretched(assembly: Assembly, name: str) -> Assembly:
+    """The assembly with the times of one of PARTS LONGER."""
+    factors = tuple(1 + LONGER if part == name else 1.0 for part in PARTS)
+    return replace(assembly, plants=tuple(replace(plant, times=_longer(plant.times, factors)) for plant in assembly.plants))
+
+
+def _longer(times: StepTime, factors: Sequence[float]) -> StepTime:
+    interval = _curve(times.interval, factors)
+    return replace(times, interval=interval, latency=interval if times.latency is times.interval else _curve(times.latency, factors))
+
+
+def _curve(curve: Curve, factors: Sequence[float]) -> Curve:
+    decode, mixed, shared = factors
+    kinds = np.array([decode, mixed])[:, None, None]
+    return replace(
+        curve,
+        tokens=curve.tokens * kinds,
+        joint=curve.joint * kinds,
+        prefill=curve.prefill * mixed,
+        sampled=curve.sampled * shared,
+        decode=curve.decode * shared,
+        draft=curve.draft * shared,
+    )
+
+
+def _later(assembly: Assembly) -> Assembly:
+    """The assembly whose scheduler sees requests later."""
+    return replace(
+        assembly,
+        plants=tuple(
+            replace(plant, policy=replace(plant.policy, admission_delay=plant.policy.admission_delay * (1 + LONGER)))
+            for plant in assembly.plants
+        ),
+    )

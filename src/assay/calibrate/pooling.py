@@ -1,0 +1,155 @@
+"""Constants in levels, pooled as far as the data say: a fit of all levels at once with priors on their logarithms.
+
+The error of a number is robust (Cauchy), so that single runs that nothing explains do not bend constants. The objective is minimised
+by Gauss-Newton steps with a line search; the intervals are those of the last step's normal equations.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from assay._base.facts import Fact
+from assay.calibrate.observe import Observation
+from assay.calibrate.rows import Rows
+from assay.calibrate.terms import KERNELS, LEVELS, Terms, ignorance
+from assay.cost.constants import Calibration, Level, generic
+from assay.steptime import Floats
+
+NUDGE = 0.01  # of a logarithm, for slopes
+STEPS, SOLVES = 8, 8  # at most
+SMALL = 0.003  # share of the objective that a further step must gain
+FARTHEST = 1.0  # of a logarithm in one step
+HALVINGS = 3
+ROBUST = 1.5  # errors beyond so many times their noise count less and less
+SURE = 1.645  # standard deviations on each side: 90 %
+
+Key = tuple[str, str, str, str]  # level, engine, family, chip
+
+
+def keys(observation: Observation) -> list[Key]:
+    """The levels that hold for a run, the widest first."""
+    engine, family, chip = observation.places
+    named = ("", "", ""), (engine, "", ""), ("", family, ""), (engine, family, ""), ("", "", chip)
+    return [(level, *names) for level, names in zip(LEVELS, named, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Logarithms of the factors by level and constant, shape (K, J), their standard deviations, and the predicted logarithms of rows."""
+
+    factors: Floats
+    deviations: Floats
+    predicted: Floats
+    slopes: Floats
+    objective: float
+
+
+class Pool:
+    """Runs with their levels, and the rows that they are fitted to."""
+
+    def __init__(self, observations: Sequence[Observation], rows: Rows, terms: Terms) -> None:
+        self.observations, self.rows, self.terms = observations, rows, terms
+        every = sorted({key for each in observations for key in keys(each)}, key=lambda key: (LEVELS.index(key[0]), key))
+        self.keys: tuple[Key, ...] = tuple(every)
+        place = {key: at for at, key in enumerate(every)}
+        self.levels = np.array([[place[key] for key in keys(each)] for each in observations])
+
+    @cached_property
+    def prior(self) -> Floats:
+        """Standard deviation of each factor's logarithm before anything is measured, shape (K, J)."""
+        spread, names = np.array(self.terms.spread), self.terms.names
+        unknown = np.array([max(ignorance(name, KERNELS), 1e-3) for name in names])
+        return np.array([unknown if key[0] == "generic" else spread * self.terms.shares[key[0]] for key in self.keys])
+
+    def fit(self, start: Floats | None = None, mask: Floats | None = None) -> Fitted:
+        """The most likely factors; `mask` (R,) leaves rows out where it is 0."""
+        factors = np.zeros((len(self.keys), len(self.terms.names))) if start is None else start
+        weight = self.rows.weight if mask is None else self.rows.weight * mask
+        predicted, slopes = self.predict(factors)
+        best = self._objective(factors, predicted, weight)
+        for _ in range(STEPS):
+            step, _ = self._step(factors, predicted, slopes, weight)
+            length = min(1.0, FARTHEST / max(float(np.abs(step).max()), 1e-12))
+            for _ in range(HALVINGS):
+                tried = factors + length * step
+                there, slopes_there = self.predict(tried)
+                objective = self._objective(tried, there, weight)
+                if objective < best:
+                    break
+                length /= 2.5
+            else:
+                break
+            gained = best - objective
+            factors, predicted, slopes, best = tried, there, slopes_there, objective
+            if gained < SMALL * best:
+                break
+        return Fitted(factors, self._step(factors, predicted, slopes, weight)[1], predicted, slopes, best)
+
+    def refit(self, fitted: Fitted, mask: Floats) -> Floats:
+        """Factors without some rows, by one step of the same normal equations from those of all."""
+        step, _ = self._step(fitted.factors, fitted.predicted, fitted.slopes, self.rows.weight * mask)
+        return fitted.factors + step
+
+    def predict(self, factors: Floats) -> tuple[Floats, Floats]:
+        """Logarithm of each row (R,) and its slope to the logarithm of each constant (R, J)."""
+        names, rows = self.terms.names, self.rows
+        predicted, slopes = np.zeros(len(rows.run)), np.zeros((len(rows.run), len(names)))
+        starts = np.searchsorted(rows.run, np.arange(len(self.observations) + 1))
+        nudges = np.vstack([np.zeros(len(names)), NUDGE * np.eye(len(names))])
+        for run, each in enumerate(self.observations):
+            here = slice(starts[run], starts[run + 1])
+            if here.start == here.stop:
+                continue
+            columns = np.exp(factors[self.levels[run]].sum(axis=0) + nudges)
+            constants = generic(each.execution).times({name: columns[:, [at]] for at, name in enumerate(names)})
+            figures = each.under(constants)[:, rows.place[here]]
+            predicted[here], slopes[here] = figures[0], ((figures[1:] - figures[0]) / NUDGE).T
+        return predicted, slopes
+
+    def _objective(self, factors: Floats, predicted: Floats, weight: Floats) -> float:
+        wide = ROBUST * self.rows.sigma
+        misfit = 0.5 * weight * wide**2 * np.log1p(((self.rows.measured - predicted) / wide) ** 2)
+        return float(misfit.sum() + 0.5 * ((factors / self.prior) ** 2).sum())
+
+    def _step(self, factors: Floats, predicted: Floats, slopes: Floats, weight: Floats) -> tuple[Floats, Floats]:
+        """The step to the minimum of the objective as it is nearby, and standard deviations there, both (K, J)."""
+        from scipy import sparse
+
+        count, names = len(self.rows.run), len(self.terms.names)
+        levels = self.levels[self.rows.run]
+        columns = (levels[:, :, None] * names + np.arange(names)).reshape(count, -1)
+        values = np.repeat(slopes[:, None, :], levels.shape[1], axis=1).reshape(count, -1)
+        starts = np.arange(count + 1) * columns.shape[1]
+        design = sparse.csr_matrix((values.ravel(), columns.ravel(), starts), shape=(count, factors.size))
+        error, wide = self.rows.measured - predicted, ROBUST * self.rows.sigma
+        step, prior = np.zeros(factors.size), self.prior.ravel() ** -2
+        normal = np.diag(prior)
+        for _ in range(SOLVES):
+            trust = weight / (1 + ((error - design @ step) / wide) ** 2)
+            normal = (design.T @ design.multiply(trust[:, None])).toarray() + np.diag(prior)
+            found = np.linalg.solve(normal, design.T @ (trust * error) - factors.ravel() * prior)
+            moved, step = float(np.abs(found - step).max()), found
+            if moved < 1e-3:
+                break
+        deviations = np.sqrt(np.diag(np.linalg.inv(normal)))
+        return step.reshape(factors.shape), deviations.reshape(factors.shape)
+
+    def calibration(self, factors: Floats, deviations: Floats | None = None) -> Calibration:
+        """The factors as levels of constants."""
+        runs = np.bincount(self.levels.ravel(), minlength=len(self.keys))
+        wide = np.zeros_like(factors) if deviations is None else SURE * deviations
+        found = []
+        for at, (_, engine, family, chip) in enumerate(self.keys):
+            each = {
+                name: Fact(_short(factors[at, to]), _short(factors[at, to] - wide[at, to]), _short(factors[at, to] + wide[at, to]))
+                for to, name in enumerate(self.terms.names)
+            }
+            found.append(Level(KERNELS, engine, family, chip, each, int(runs[at])))
+        return Calibration(tuple(found))
+
+
+def _short(logarithm: float) -> float:
+    """The factor, to four digits: what is written to disk is what was used."""
+    return float(f"{np.exp(logarithm):.4g}")

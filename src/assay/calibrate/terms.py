@@ -1,0 +1,52 @@
+"""What is fitted: the constants that may move, how far they may at each level, and the noise of what they are fitted to."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from assay._base.schema import DATA, read
+from assay.cost.constants import generic_facts
+from assay.points import Number
+
+KERNELS = "kernel-by-kernel"
+LEVELS = ("generic", "engine", "family", "pair", "chip")
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Constants by `table.key` with the standard deviation of their logarithm, and the share of it that each level may take."""
+
+    names: tuple[str, ...]
+    spread: tuple[float, ...]
+    shares: Mapping[str, float]
+    noise: Mapping[str, float]
+
+    def sigma(self, number: Number) -> float:
+        """Standard deviation of the logarithm of a measured number."""
+        tail = number.statistic in ("p95", "p99", "p999")
+        return self.noise["ttft" if number.metric == "ttft" else "other"] * (self.noise["tail"] if tail else 1.0)
+
+    def without(self, name: str) -> "Terms":
+        """The same with one constant left at its generic value."""
+        kept = [place for place, other in enumerate(self.names) if other != name]
+        return Terms(tuple(self.names[place] for place in kept), tuple(self.spread[place] for place in kept), self.shares, self.noise)
+
+
+@cache
+def terms() -> Terms:
+    """The terms of data/calibration/fit.toml."""
+    found: dict[str, Any] = read(DATA / "calibration" / "fit.toml", "fit")
+    spread = {f"{table}.{key}": float(fact.value) for table, facts in found["spread"].items() for key, fact in facts.items()}
+    shares, noise = ({key: float(fact.value) for key, fact in found[name].items()} for name in ("level", "noise"))
+    return Terms(tuple(spread), tuple(spread.values()), shares, noise)
+
+
+def ignorance(name: str, execution: str) -> float:
+    """Standard deviation of the logarithm of a generic constant: its interval holds it with a chance of 90 %."""
+    table, _, key = name.partition(".")
+    fact = generic_facts(execution)[table][key]
+    if not (fact.low and fact.high):
+        return 0.0
+    return math.log(fact.high / fact.low) / (2 * 1.645)
