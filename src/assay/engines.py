@@ -4,7 +4,7 @@ An engine is a TOML file (data/schema/engine.toml). Nothing here knows which eng
 over: runs of that time are simulated with its defaults, and it is not offered to those who name no engine.
 """
 
-import datetime
+import datetime as dt
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
@@ -200,7 +200,7 @@ def _check_period(document: Mapping[str, Any], path: Path) -> None:
 def _is_date(text: str, lengths: Collection[int]) -> bool:
     day = text + DATES[len(text)] if len(text) in lengths else ""
     try:
-        return datetime.date.fromisoformat(day).isoformat() == day
+        return dt.date.fromisoformat(day).isoformat() == day
     except ValueError:
         return False
 
