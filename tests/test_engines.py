@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from assay import engines
 from assay._base import catalogue
 from assay._base.errors import InputError
-from assay.engines import Engine, for_family
+from assay.engines import Engine, at, for_family
 
 SHIPPED = sorted(catalogue.names("engines"))
 OWN = """
@@ -68,10 +69,82 @@ def test_the_promised_engines_are_there() -> None:
 def test_engines_of_a_family_are_those_that_name_it() -> None:
     """Generic stands in only where no engine names the family."""
     assert [engine.name for engine in for_family("hopper")] == ["sglang", "tensorrt-llm", "vllm"]
+    assert [engine.name for engine in for_family("cdna4")] == ["sglang", "vllm"]
     assert [engine.name for engine in for_family("a family nobody knows")] == ["generic"]
     assert all(engine.runs("hopper") for engine in for_family("hopper"))
     assert Engine.load("generic").runs("hopper")
     assert not Engine.load("tensorrt-llm").runs("cdna3")
+
+
+def test_engines_of_a_past_period_are_offered_by_name_alone() -> None:
+    """Whatever families they name."""
+    past = [name for name in SHIPPED if Engine.load(name).until]
+    assert {"vllm-2024", "tensorrt-llm-2024"} <= set(past)
+    for name in past:
+        for family in Engine.load(name).runs_on:
+            assert name not in [engine.name for engine in for_family(family)]
+
+
+def test_shipped_periods_are_of_engines_of_today() -> None:
+    """No period of a period; each is found on its last day, and no more a year later."""
+    for engine in map(Engine.load, SHIPPED):
+        if engine.of is None:
+            assert engine.current == engine.name
+            continue
+        today = Engine.load(engine.of)
+        assert engine.until is not None
+        assert (today.until, today.of, engine.current) == (None, None, today.name)
+        assert at(today.name, engine.until) == engine
+        assert at(today.name, f"{int(engine.until[:4]) + 1}") == today
+
+
+@pytest.mark.parametrize(
+    ("date", "name"),
+    [
+        (None, "vllm"),
+        ("2023", "vllm-2024"),
+        ("2024", "vllm-2024"),
+        ("2024-11", "vllm-2024"),
+        ("2024-12-31", "vllm-2024"),
+        ("2025", "vllm"),
+        ("2025-01", "vllm"),
+        ("2025-01-01", "vllm"),
+    ],
+)
+def test_an_engine_at_a_date(date: str | None, name: str) -> None:
+    """By name and by alias; of a year or a month the first day counts."""
+    assert at("vllm", date).name == name
+    assert at("VLLM-V1", date).name == name
+
+
+def test_a_period_by_name_and_a_file_of_the_user_are_what_they_are(tmp_path: Path) -> None:
+    """Whatever the date, and though the file is called like an engine of the catalogue."""
+    assert at("vllm-2024", "2026").name == "vllm-2024"
+    assert at("deepspeed", "2026").name == "deepspeed"
+    own = tmp_path / "vllm.toml"
+    own.write_text(OWN, encoding="utf-8")
+    assert at(str(own), "2024").file == own
+
+
+def test_of_several_periods_the_earliest_that_had_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A month ends after all of its days."""
+    texts = {"now": OWN, "june": 'of = "now"\nuntil = "2024-06"\n' + OWN, "early": 'of = "now"\nuntil = "2024-06-15"\n' + OWN}
+    files = {name: tmp_path / f"{name}.toml" for name in texts}
+    for name, text in texts.items():
+        files[name].write_text(text, encoding="utf-8")
+    monkeypatch.setattr(engines.catalogue, "names", lambda noun: files)
+    monkeypatch.setattr(engines.catalogue, "find", lambda noun, name: files[name])
+    loaded = {name: Engine.load(name) for name in files}
+    monkeypatch.setattr(engines, "_catalogue", lambda: tuple(loaded.values()))
+    dates = {"2024": "early", "2024-06": "early", "2024-06-15": "early", "2024-06-16": "june", "2024-06-30": "june", "2024-07": "now"}
+    assert {date: at("now", date).name for date in dates} == dates
+
+
+@pytest.mark.parametrize("date", ["", "24", "2024-13", "2024-02-30", "2024-1-1", "20240101", "2024-W01-1", "yesterday", "2024-06-15T12:00"])
+def test_what_is_no_date_is_refused(date: str) -> None:
+    """With the forms that are."""
+    with pytest.raises(InputError, match=r"date: is .*, which is no date\. Give YYYY, YYYY-MM or YYYY-MM-DD"):
+        at("vllm", date)
 
 
 def test_engines_of_published_rows_resolve(shared: Path) -> None:
@@ -114,12 +187,23 @@ def test_overrides_change_the_defaults_of_their_families(tmp_path: Path) -> None
         ('["bf16"]', '["bf17"]', r"weights: 'bf17' is not known"),
         ('families = ["mine", "other"]', "", r"override\[0\]\.families: is missing"),
         (OWN[OWN.index("[defaults]") :], "", r"defaults: is missing"),
+        ('version = "1"', 'version = "1"\nof = "vllm"', r"until: is missing beside of = 'vllm'\. Add the last day"),
+        ('version = "1"', 'version = "1"\nof = "vlm"\nuntil = "2024-12"', r"of: 'vlm' is no other engine of the catalogue\. Use one of"),
+        ('version = "1"', 'version = "1"\nuntil = "2024"', r"until: is '2024', which is no date\. Give YYYY-MM or YYYY-MM-DD"),
+        ('version = "1"', 'version = "1"\nuntil = "2024-12-32"', r"until: is '2024-12-32', which is no date"),
     ],
 )
 def test_a_wrong_file_names_the_field(tmp_path: Path, old: str, new: str, message: str) -> None:
     """Whatever is wrong in the file, the error says where, and what to write instead."""
     with pytest.raises(InputError, match=r"own\.toml: " + message):
         Engine.load(_write(tmp_path, OWN.replace(old, new)))
+
+
+def test_a_period_of_the_user(tmp_path: Path) -> None:
+    """A file may be an earlier period of an engine of the catalogue; a date needs no quotes."""
+    engine = Engine.load(_write(tmp_path, OWN.replace('version = "1"', 'version = "1"\nof = "vllm"\nuntil = 2023-12-31')))
+    assert (engine.of, engine.until, engine.current) == ("vllm", "2023-12-31", "vllm")
+    assert engine.to_dict()["until"] == "2023-12-31"
 
 
 def test_an_unknown_engine_names_the_nearest() -> None:

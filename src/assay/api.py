@@ -210,6 +210,6 @@ def listing(noun: str, name: str | None = None) -> list[dict[str, Any]]:
 _LISTED = {
     "chips": ("name", "title", "vendor", "family", "status", "execution"),
     "models": ("name", "kind", "parameters", "active_parameters", "weight_bytes", "precision"),
-    "engines": ("name", "title", "version", "runs_on"),
+    "engines": ("name", "title", "version", "of", "until", "runs_on"),
     "workloads": ("name", "requests", "rate", "source"),
 }

@@ -1,9 +1,11 @@
 """Engines: serving software with its features, its scheduling defaults and the chip families it runs on.
 
-An engine is a TOML file (data/schema/engine.toml). Nothing here knows which engines there are.
+An engine is a TOML file (data/schema/engine.toml). Nothing here knows which engines there are. A file may describe a period that is
+over: runs of that time are simulated with its defaults, and it is not offered to those who name no engine.
 """
 
-from collections.abc import Mapping
+import datetime as dt
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
@@ -14,6 +16,7 @@ from assay._base.errors import InputError
 from assay._base.facts import Fact
 
 ANY_FAMILY = "*"
+DATES = {4: "-01-01", 7: "-01", 10: ""}  # what a year, a month and a day, by the length of their text, lack of a day
 NOT_RESERVED = Fact(0.0, source="the engine's file does not say that it reserves room for outputs")
 
 
@@ -54,7 +57,9 @@ class Engine:
     """Serving software of one version.
 
     `defaults` hold where no override names the chip's family (see `defaults_on`). `host_step` and `host_sequence` are seconds
-    that the chip waits for the host per step, and per sequence and step; None means that the generic constant holds.
+    that the chip waits for the host per step, and per sequence and step; None means that the generic constant holds. `until` is the
+    last day (YYYY-MM-DD) or month (YYYY-MM) of the period that the file describes, None for today's; `of` names the engine whose earlier
+    period that is.
     """
 
     name: str
@@ -68,6 +73,8 @@ class Engine:
     overrides: tuple[Override, ...]
     host_step: Fact[float] | None
     host_sequence: Fact[float] | None
+    of: str | None
+    until: str | None
     notes: tuple[str, ...]
     file: Path
 
@@ -81,6 +88,7 @@ class Engine:
         document = schema.read(path, "engine")
         if "defaults" not in document:
             raise InputError(path, "defaults", "is missing", "Add [defaults] with token_budget, max_num_seqs and the rest")
+        _check_period(document, path)
         host = document.get("host", {})
         return cls(
             name=path.stem,
@@ -94,9 +102,16 @@ class Engine:
             overrides=tuple(_override(row) for row in document.get("override", ())),
             host_step=host.get("step"),
             host_sequence=host.get("sequence"),
+            of=document.get("of"),
+            until=document.get("until"),
             notes=tuple(document.get("notes", ())),
             file=path,
         )
+
+    @property
+    def current(self) -> str:
+        """Name of the engine as it is today: its own, unless this is an earlier period of another."""
+        return self.of or self.name
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -124,6 +139,8 @@ class Engine:
             "title": self.title,
             "version": self.version,
             "aliases": list(self.aliases),
+            "of": self.of,
+            "until": self.until,
             "runs_on": list(self.runs_on),
             "features": _evidence(self.features),
             "weights": self.precisions.to_dict(),
@@ -137,10 +154,55 @@ class Engine:
 
 @cache
 def for_family(family: str) -> tuple[Engine, ...]:
-    """The catalogue's engines that name the chip family, sorted by name; those that run on any family when none names it."""
-    engines = [Engine.load(name) for name in catalogue.names("engines")]
+    """The catalogue's engines of today that name the chip family, sorted by name; those that run on any family when none names it."""
+    engines = [engine for engine in _catalogue() if engine.until is None]
     naming = tuple(engine for engine in engines if family in engine.runs_on)
     return naming or tuple(engine for engine in engines if engine.runs(family))
+
+
+def at(name: str, date: str | None) -> Engine:
+    """The engine as it was on a date that is as exact as known (YYYY, YYYY-MM or YYYY-MM-DD): its earliest period that had not ended.
+
+    None is today; of a year or a month the first day counts. A period that is named itself, or a file of the user, is what it is.
+    Raises InputError when the engine is not known or the date is none.
+    """
+    engine = Engine.load(name)
+    if date is None:
+        return engine
+    if not _is_date(date, DATES):
+        raise InputError("date", "", f"is {date!r}, which is no date", "Give YYYY, YYYY-MM or YYYY-MM-DD")
+    return next((period for period in _periods(engine.file) if period.until and date[: len(period.until)] <= period.until), engine)
+
+
+@cache
+def _periods(file: Path) -> tuple[Engine, ...]:
+    """The earlier periods of an engine of the catalogue, the earliest first. A month ends after all of its days."""
+    periods = [engine for engine in _catalogue() if engine.of and catalogue.names("engines")[engine.of] == file]
+    return tuple(sorted(periods, key=lambda period: f"{period.until}-99"[:10]))
+
+
+@cache
+def _catalogue() -> tuple[Engine, ...]:
+    return tuple(Engine.load(name) for name in catalogue.names("engines"))
+
+
+def _check_period(document: Mapping[str, Any], path: Path) -> None:
+    until, of = document.get("until"), document.get("of")
+    if until is not None and not _is_date(until, (7, 10)):
+        raise InputError(path, "until", f"is {until!r}, which is no date", "Give YYYY-MM or YYYY-MM-DD")
+    others = [name for name, file in catalogue.names("engines").items() if file != path]
+    if of is not None and of not in others:
+        raise InputError(path, "of", f"{of!r} is no other engine of the catalogue", f"Use one of {', '.join(others)}, or leave it out")
+    if of is not None and until is None:
+        raise InputError(path, "until", f"is missing beside of = {of!r}", "Add the last day of that period, as 2024-12-31")
+
+
+def _is_date(text: str, lengths: Collection[int]) -> bool:
+    day = text + DATES[len(text)] if len(text) in lengths else ""
+    try:
+        return dt.date.fromisoformat(day).isoformat() == day
+    except ValueError:
+        return False
 
 
 def _override(row: Mapping[str, Any]) -> Override:

@@ -49,6 +49,39 @@ def test_an_engine_that_does_not_run_there_is_generic() -> None:
     assert found(tp=1, chip="mi300x", engine="tensorrt-llm")[0].parts[0].engine.name == "generic"
 
 
+@pytest.mark.parametrize(
+    ("date", "engine", "batching"), [("2024-11", "vllm-2024", "first"), ("2026", "vllm", "mixed"), (None, "vllm", "mixed")]
+)
+def test_a_run_has_the_defaults_of_its_time(date: str | None, engine: str, batching: str) -> None:
+    """Those of the engine's period on the date of the run; without a date those of today."""
+    assembly, said = found(tp=1, source_date=date)
+    (part,) = assembly.parts
+    assert (part.engine.name, part.batching) == (engine, batching)
+    assert said == []
+
+
+def test_a_date_that_is_none_is_said() -> None:
+    """The engine is then taken as it is today."""
+    assembly, said = found(tp=1, source_date="last autumn")
+    assert assembly.parts[0].engine.name == "vllm"
+    assert said == ["source_date 'last autumn' is no date: vllm is taken as it is today"]
+
+
+def test_a_period_that_did_not_run_there_is_generic() -> None:
+    """Though the engine of today does."""
+    assembly, said = found(tp=1, chip="b200-sxm", source_date="2024")
+    assert assembly.parts[0].engine.name == "generic"
+    assert said == ["engine vllm, taken as generic"]
+    assert found(tp=1, chip="b200-sxm", source_date="2026")[0].parts[0].engine.name == "vllm"
+
+
+def test_a_batch_of_an_engine_that_serves_none() -> None:
+    """All of it at once, prompts first."""
+    run = {"chip": "gaudi2", "engine": "optimum-habana", "tp": 1, "load": "static", "batch": 300.0, "concurrency": None}
+    (part,) = found(**run, source_date="2024-10")[0].parts
+    assert (part.engine.name, part.batching, part.max_num_seqs, part.reserve) == ("optimum-habana", "static", 300, 1.0)
+
+
 def test_prefill_and_decode_apart() -> None:
     """Two parts, each with its workers and layout."""
     assembly, _ = found(
@@ -117,5 +150,6 @@ def test_a_checkpoint_may_declare_the_precision_of_its_cache() -> None:
     assembly, said = found(tp=1, engine="tensorrt-llm", weights="fp8")
     assert assembly.parts[0].kv.name == "fp8"
     assert said == ["KV cache fp8, as checkpoints for tensorrt-llm declare it"]
+    assert found(tp=1, engine="tensorrt-llm", weights="fp8", source_date="2024")[0].parts[0].kv.name == "fp8"
     assert found(tp=1, engine="tensorrt-llm", weights="fp8", kv="bf16")[0].parts[0].kv.name == "bf16"
     assert found(tp=1, engine="tensorrt-llm", weights="bf16")[0].parts[0].kv.name == "bf16"

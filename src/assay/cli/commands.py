@@ -105,7 +105,7 @@ def offers(name: str | None, json: bool) -> None:
 _COLUMNS = {
     "chips": ("name", "title", "family", "status"),
     "models": ("name", "parameters", "active_parameters", "weight_bytes", "precision"),
-    "engines": ("name", "version", "runs_on"),
+    "engines": ("name", "version", "of", "until", "runs_on"),
     "workloads": ("name", "requests", "rate", "source"),
     "offers": ("chip", "dollars", "basis", "tier", "date"),
 }

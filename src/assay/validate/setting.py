@@ -6,11 +6,11 @@ from functools import lru_cache
 from math import ceil
 from typing import Any
 
-from assay._base.errors import AssayError, CannotHold
+from assay._base.errors import AssayError, CannotHold, InputError
 from assay.chips import Chip
 from assay.cost.constants import Calibration, shipped
 from assay.deployments import Asked, resolve
-from assay.engines import Engine
+from assay.engines import Engine, at
 from assay.models import Model
 from assay.models.shapes import ExpertsFfn
 from assay.points import Point
@@ -98,13 +98,13 @@ def _plant(model: Model, chip: Chip, asked: Asked, calibration: Calibration) -> 
 def _asked(point: Point, chip: Chip, workload: Workload) -> tuple[Asked, list[str]]:
     """What the run says beside its layout. Limits above what can ever be in flight are lowered to it, which changes nothing."""
     engine, said = _engine(point, chip)
-    given: dict[str, Any] = {"engine": engine, **{name: point.said(name) for name in ("weights", "activations", "kv")}}
+    given: dict[str, Any] = {"engine": engine.name, **{name: point.said(name) for name in ("weights", "activations", "kv")}}
     given |= {field: point.said(column) for column, field in _LIMITS.items()}
-    declared = cached(engine, given["weights"]) if given["kv"] is None else None
+    declared = cached(engine.current, given["weights"]) if given["kv"] is None else None
     if declared:
         given["kv"] = declared
-        said.append(f"KV cache {declared}, as checkpoints for {engine} declare it")
-    defaults = Engine.load(engine).defaults_on(chip.family)
+        said.append(f"KV cache {declared}, as checkpoints for {engine.current} declare it")
+    defaults = engine.defaults_on(chip.family)
     flying = workload.concurrency or workload.requests
     seats = given["max_num_seqs"] or max(defaults.max_num_seqs.value, workload.requests if point.said("load") == "static" else 0)
     budget = given["token_budget"] or defaults.token_budget.value
@@ -116,15 +116,23 @@ def _asked(point: Point, chip: Chip, workload: Workload) -> tuple[Asked, list[st
     return Asked(**given), said
 
 
-def _engine(point: Point, chip: Chip) -> tuple[str, list[str]]:
-    """The engine of the run where its file exists and names the chip's family, else the generic one."""
+def _engine(point: Point, chip: Chip) -> tuple[Engine, list[str]]:
+    """The engine of the run, as it was on its date, where its file exists and names the chip's family, else the generic one."""
     named = point.said("engine")
     try:
-        if named and Engine.load(named).runs(chip.family):
-            return Engine.load(named).name, []
+        engine, said = _of_its_time(named, point.said("source_date")) if named else (None, [])
     except AssayError:
-        pass
-    return GENERIC, [f"engine {named or 'not stated'}, taken as generic"]
+        engine, said = None, []
+    if engine and engine.runs(chip.family):
+        return engine, said
+    return Engine.load(GENERIC), [f"engine {named or 'not stated'}, taken as generic"]
+
+
+def _of_its_time(name: str, date: str | None) -> tuple[Engine, list[str]]:
+    try:
+        return at(name, date), []
+    except InputError:
+        return Engine.load(name), [f"source_date {date!r} is no date: {name} is taken as it is today"]
 
 
 def _experts_wide(model: Model, layout: dict[str, Any]) -> dict[str, Any]:
@@ -146,7 +154,7 @@ def _speculated(point: Point, chip: Chip, asked: Asked, calibration: Calibration
     if not point.said("speculate"):
         return asked, []
     engine = asked.engine or GENERIC
-    tokens = point.said("speculate_tokens") or drafted(engine, chip.family, asked.dp or 1)
+    tokens = point.said("speculate_tokens") or drafted(Engine.load(engine).current, chip.family, asked.dp or 1)
     acceptance = calibration.constants(chip, engine).speculation["acceptance"]
     widened = max(asked.token_budget or 0, (asked.max_num_seqs or 1) * (1 + tokens))
     told = [f"drafts {tokens} tokens, each accepted with chance {acceptance:.2f}, which the run does not state"]
