@@ -44,7 +44,6 @@ def test_the_terminal_shows_errors_and_reasons(table: Path, tmp_path: Path, caps
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ([], "give --data"),
         (["--data", "none.parquet"], "none.parquet"),
         (["--data", "{table}", "--predictions", "p.csv"], "is no .parquet file"),
         (["--data", "{table}", "--out", "r.txt"], "is no .html file"),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from assay.points import Number, Point, Points
+from assay.points import SHIPPED, Number, Point, Points
 from assay.search.comparison import Work
 from assay.validate.journal import Journal, fingerprint
 from assay.validate.nearest import Known, nearest
@@ -117,7 +117,8 @@ class Validation:
         counts = Counter(text for said in self.told for text in said.assumed)
         usual = [f"{text} ({count} runs)" for text, count in counts.most_common() if not text.startswith("parallelism")]
         chosen = sum(any(text.startswith("parallelism") for text in said.assumed) for said in self.told)
-        return [*usual, *([f"parallelism is not stated: the best layout on the run's chips ({chosen} runs)"] if chosen else [])]
+        shipped = ["no table is given: the published numbers that ship with Assay"] if self.points.files == (SHIPPED,) else []
+        return [*shipped, *usual, *([f"parallelism is not stated: the best layout on the run's chips ({chosen} runs)"] if chosen else [])]
 
     def summary(self) -> str:
         """One line for people."""
