@@ -13,6 +13,7 @@ from assay.points import SHIPPED, Number, Point, Points
 from assay.search.comparison import Work
 from assay.validate.journal import Journal, fingerprint
 from assay.validate.nearest import Known, nearest
+from assay.validate.peers import Peers, peers
 from assay.validate.predict import Guess, Told, told
 from assay.validate.scores import Group, Scored, grouped
 
@@ -93,6 +94,12 @@ class Validation:
             counts[number.quality or "unmarked"] = (there + (guess.reason is None), whole + 1)
         return dict(sorted(counts.items()))
 
+    @cached_property
+    def peers(self) -> Peers:
+        """Other simulators beside these predictions."""
+        runs = {number.row: point for point, number, _, _ in self.rows()}
+        return peers((runs[each.row], each) for each in self.scored)
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON form that the command line promises; errors are fractions of the measured number."""
         rows = sum(len(point.numbers) for point in self.chosen)
@@ -108,6 +115,7 @@ class Validation:
             "groups": [group.to_dict() for group in self.groups()],
             "by_set": [group.to_dict() for group in self.groups(("set", "metric", "statistic"))],
             "by_load": [group.to_dict() for group in self.groups(("load", "metric"))],
+            "peers": self.peers.to_dict(),
             "complete": self.complete,
             "assumptions": self.assumptions(),
         }
