@@ -15,11 +15,13 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+import polars as pl
 
 from assay import offers
 from assay._base.catalogue import names
@@ -27,6 +29,8 @@ from assay._base.facts import Fact
 from assay._base.schema import DATA, Field, read, schema
 from assay.cli.commands import cli
 from assay.models.kinds import kinds_document
+from assay.points import SHIPPED
+from assay.report.errors import beside, simulator
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
@@ -35,6 +39,8 @@ CONSTANTS = {"generic": "calibration", "energy": "energy", "bands": "bands"}
 PART = re.compile(r"<!-- (\w+)((?: [\w./-]+)*) -->\n(?:.*\n)*?<!-- end of \1\2 -->")
 CONSOLE = re.compile(r"^```console\n\$ (.+)\n(?:.*\n)*?```$", re.MULTILINE)
 WRITTEN = re.compile(r"^```\w+ (\S+)\n((?:.*\n)*?)```$", re.MULTILINE)
+PLACE = re.compile(r"github\.com/[\w.-]+/[\w.-]+|[^/]+")
+MOST = 3  # places of publication that are named
 EXAMPLE = re.compile(r"^# \$ (assay .+)$", re.MULTILINE)
 
 
@@ -145,13 +151,18 @@ _FIGURES = ("median_error", "p90_error", "bias", "coverage", "datasheet", "neare
 
 
 def accuracy(kind: str) -> str:
-    """Errors of the last validation of the published table (docs/accuracy.json): `whole`, by `load`, `short`, or what was `reached`."""
+    """The last validation of the published table (docs/accuracy.json).
+
+    Errors as a `whole`, by `load` or in `short`; those of other simulators (`peers`, `stated`); what was `reached` or `skipped`.
+    """
     told = json.loads((ROOT / "docs" / "accuracy.json").read_text(encoding="utf-8"))
     if kind == "reached":
         shares = [f"{row['predicted']:,} of {row['rows']:,} of quality {quality}" for quality, row in told["by_quality"].items()]
         return f"{told['predicted']:,} of {told['rows']:,} numbers are predicted: {', '.join(shares)}."
     if kind == "skipped":
         return table(("rows", "not predicted, because"), ([str(rows), reason] for reason, rows in told["skipped"].items()))
+    if kind in ("peers", "stated"):
+        return _peers(told["peers"], kind)
     if kind == "load":
         found = {(group["load"], group["metric"]): _share(group["median_error"]) for group in told["by_load"]}
         loads = dict.fromkeys(load for load, _ in found)
@@ -161,9 +172,25 @@ def accuracy(kind: str) -> str:
     return table(heads, map(_errors, groups))
 
 
+def _peers(told: Mapping[str, Any], kind: str) -> str:
+    """Median errors of other simulators beside ours, by metric."""
+    if kind == "stated":
+        heads = ("simulator", "metric", "points", "theirs", "ours", "ours is over")
+        return table(heads, ([simulator(row), *_peer(row, "points"), f"{row['rows']:,}"] for row in told["stated"]))
+    rows = [*beside(told), *(row for row in told["same_rows"] if row["metric"] == "all")]
+    return table(("simulator", "metric", "numbers", "theirs", "ours"), ([simulator(row), *_peer(row, "rows")] for row in rows))
+
+
+def _peer(row: Mapping[str, Any], count: str) -> Sequence[str]:
+    return _measured(row), f"{row[count]:,}", *(_share(row[name]) for name in ("error", "ours"))
+
+
 def _errors(group: Mapping[str, Any]) -> Sequence[str]:
-    measured = f"{_metric(group['metric'])} {group['statistic']}".strip()
-    return group["set"], measured, f"{group['rows']:,}", *(_share(group[name]) for name in _FIGURES)
+    return group["set"], _measured(group), f"{group['rows']:,}", *(_share(group[name]) for name in _FIGURES)
+
+
+def _measured(row: Mapping[str, Any]) -> str:
+    return f"{_metric(row['metric'])} {row['statistic']}".strip()
 
 
 def _metric(name: str) -> str:
@@ -174,8 +201,25 @@ def _share(value: float | None) -> str:
     return "" if value is None else f"{value * 100:,.0f}"
 
 
+def published() -> str:
+    """The sets of the table that ships with the package: how much each holds, and where it was published."""
+    frame = pl.read_parquet(SHIPPED)
+    sets = frame.group_by("set").len().sort("len", descending=True)["set"]
+    heads = ("set", "numbers", "runs", "chips", "models", "quality", "dates", "published in")
+    return table(heads, (_set(name, frame.filter(pl.col("set") == name)) for name in sets))
+
+
+def _set(name: str, rows: pl.DataFrame) -> Sequence[str]:
+    counts = [f"{rows[column].drop_nulls().n_unique():,}" for column in ("point", "chip", "model")]
+    quality = ", ".join(f"{mark} {count:,}" for mark, count in rows.group_by("quality").len().sort("quality").iter_rows())
+    dates = rows["source_date"].str.slice(0, 7)
+    places = [place for place, _ in Counter(PLACE.match(source)[0] for source in rows["source"]).most_common()]
+    others = f" and {len(places) - MOST} more" if len(places) > MOST else ""
+    return name, f"{len(rows):,}", *counts, quality, f"{dates.min()} to {dates.max()}", ", ".join(places[:MOST]) + others
+
+
 PARTS: dict[str, Callable[..., str]] = {
-    function.__name__: function for function in (sizes, commands, flags, fields, example, constants, modules, accuracy)
+    function.__name__: function for function in (sizes, commands, flags, fields, example, constants, modules, accuracy, published)
 }
 
 

@@ -129,12 +129,15 @@ def compare(
     return Comparison(model.name, question, tuple(chips), tuple(runs), unfit, complete)
 
 
-def validate(data: Sequence[Path], *, sample: int | None = None, seed: int = 0, work: Work | None = None) -> "Validation":
-    """Every published number of some tables beside what the chain predicts of its run, or those of `sample` runs drawn by `seed`."""
-    from assay.points import read_points
+def validate(data: Sequence[Path] = (), *, sample: int | None = None, seed: int = 0, work: Work | None = None) -> "Validation":
+    """Every published number of some tables beside what the chain predicts of its run, or those of `sample` runs drawn by `seed`.
+
+    Without a table those that ship with the package.
+    """
+    from assay.points import SHIPPED, read_points
     from assay.validate.validation import validated
 
-    return validated(read_points(data), sample, seed, work or Work())
+    return validated(read_points(data or [SHIPPED]), sample, seed, work or Work())
 
 
 def plan_one(model: Model, deployment: Deployment) -> Plant:

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay._base.errors import InputError
-from assay._base.schema import Field, schema
+from assay._base.schema import DATA, Field, schema
 
 if TYPE_CHECKING:
     import polars as pl
 
-RESULTS = ("metric", "statistic", "per", "value", "quality")
-"""Columns that say what was measured; all others of the schema are conditions of the run."""
+SHIPPED = DATA / "published" / "points.parquet"
+"""The table of published numbers that comes with the package."""
+
+RESULTS = ("metric", "statistic", "per", "value", "quality", "source")
+"""Columns that say what was measured, and where it stands; all others of the schema are conditions of the run."""
 
 
 @dataclass(frozen=True)

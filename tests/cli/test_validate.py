@@ -41,10 +41,17 @@ def test_the_terminal_shows_errors_and_reasons(table: Path, tmp_path: Path, caps
     assert (tmp_path / "r.html").read_text(encoding="utf-8").lstrip().startswith("<!")
 
 
+def test_without_a_table_the_published_numbers_are_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    """And that is said."""
+    main(["validate", "--sample", "1", "--seed", "3", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert told["rows"] >= 1
+    assert told["assumptions"][0] == "no table is given: the published numbers that ship with Assay"
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ([], "give --data"),
         (["--data", "none.parquet"], "none.parquet"),
         (["--data", "{table}", "--predictions", "p.csv"], "is no .parquet file"),
         (["--data", "{table}", "--out", "r.txt"], "is no .html file"),

@@ -4,16 +4,18 @@ import json
 import re
 from collections.abc import Sequence
 from html import unescape
+from io import StringIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import polars as pl
 import pytest
+from rich.console import Console
 
 from assay._base.errors import InputError
 from assay.points import Points
-from assay.report import accuracy
+from assay.report import accuracy, errors
 from assay.validate.predict import Guess, Told
 from assay.validate.validation import Validation
 
@@ -189,6 +191,41 @@ def test_numbers_that_no_log_scale_holds_are_not_drawn(reading: ModuleType) -> N
     page = reading.read(accuracy.render(found.to_dict(), rows))
     assert page.figures()
     assert not re.search(r"\b(nan|inf)\b", " ".join(page.words))
+
+
+PEERS = {
+    "same_rows": [
+        {"tool": "<one>", "metric": "e2e", "statistic": "p90", "rows": 9, "error": 0.99, "ours": 0.98},
+        {"tool": "<one>", "metric": "ttft", "statistic": "p99", "rows": 1234, "error": 0.61, "ours": 0.72},
+        {"tool": "two", "metric": "e2e", "statistic": "mean", "rows": 4, "error": 1.04, "ours": 0.22},
+    ],
+    "stated": [
+        {"tool": "three", "told": "a secret", "metric": "tpot", "statistic": "p50", "points": 80, "error": 0.13, "rows": 375, "ours": 0.19}
+    ],
+}
+
+
+def test_other_simulators_stand_beside_ours(reading: ModuleType) -> None:
+    """The main metrics in turn, theirs before ours; no such section where nothing is known of them."""
+    words = " ".join(reading.read(document(validation(), peers=PEERS)).words)
+    said = re.sub(r"\s+", " ", words)
+    assert "Beside other simulators" in said
+    assert said.index("E2E mean two 4 104 % 22 %") < said.index("TTFT p99 <one> 1,234 61 % 72 %")
+    assert "E2E p90 <one>" not in said
+    assert "TPOT p50 three, told a secret 80 13 % 19 % 375" in said
+    assert "Beside other simulators" not in " ".join(reading.read(document(validation())).words)
+
+
+def test_the_terminal_shows_other_simulators() -> None:
+    """The same rows, without the unit; nothing where there are none."""
+    told = {}
+    for name, peers in (("with", PEERS), ("without", {"same_rows": [], "stated": []})):
+        shown = Console(file=StringIO(), width=100)
+        errors.tables(validation().to_dict() | {"peers": peers}, shown)
+        told[name] = re.sub(r" +", " ", shown.file.getvalue())  # type: ignore[attr-defined]
+    assert "E2E mean two 4 104 22 \nTTFT p99 <one> 1,234 61 72" in told["with"]
+    assert "TPOT p50 three, told a secret 80 13 19" in told["with"]
+    assert "simulators" not in told["without"]
 
 
 def test_empty_documents_make_a_page(reading: ModuleType) -> None:

@@ -231,7 +231,12 @@ def compare(model: str | None, chips: str | None, scenario: Path | None, out: Pa
 
 
 @cli.command()
-@click.option("--data", type=click.Path(path_type=Path), multiple=True, help="A table of measured points: .parquet, .csv or .jsonl.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A table of measured points: .parquet, .csv or .jsonl; the published numbers that ship with Assay when left out.",
+)
 @click.option("--sample", type=click.IntRange(min=1), help="Runs to draw, evenly over sets, chips and models; all when left out.")
 @click.option("--seed", type=click.INT, default=0, show_default=True, help="Seed of the draw.")
 @click.option("--predictions", type=click.Path(path_type=Path), help="Write the rows with their predictions to this .parquet file.")
@@ -241,8 +246,6 @@ def validate(data: tuple[Path, ...], sample: int | None, seed: int, predictions:
     """Hold predictions against measured operating points, each run as it was run: errors by set, chip, model and metric."""
     from assay.cli import validating
 
-    if not data:
-        raise click.UsageError("give --data: a table of measured points")
     kept = {flag: path for flag, path in (("--predictions", predictions), ("--out", out)) if path}
     for flag, path in kept.items():
         options.writable(flag, path, (".parquet",) if flag == "--predictions" else (".html",))

@@ -41,6 +41,7 @@ def render(result: Record, rows: Sequence[Record]) -> str:
         groups=sections.groups(result),
         most=sections.WORST,
         worst=sections.worst(rows),
+        peers=sections.peers(result),
         reasons=sections.reasons(result),
         assumptions=sections.assumptions(result),
         version=escape(text(result, "assay_version")),

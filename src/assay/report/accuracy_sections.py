@@ -5,7 +5,7 @@ from html import escape
 
 from assay.report import formats
 from assay.report.accuracy_charts import MEDIANS, TIMES
-from assay.report.errors import METRICS, name_of
+from assay.report.errors import METRICS, beside, name_of, simulator
 from assay.report.fields import Record, at, number, rows, text
 from assay.report.misses import MAIN, Misses, by, factor, misses
 from assay.report.sections import Cell, mark, table
@@ -165,6 +165,29 @@ def _level(row: Record) -> str:
     """How many users, how large a batch, or how many requests a second."""
     units = (("concurrency", "users"), ("batch", "in the batch"), ("rate", "requests/s"))
     return ", ".join(f"{formats.digits(value, 6)} {unit}" for field, unit in units if (value := number(row, field)) is not None)
+
+
+def peers(result: Record) -> str:
+    """Other simulators beside ours, as a section; empty where none is known to have predicted these numbers."""
+    found = at(result, "peers") or {}
+    same, stated = beside(found), rows(found, "stated")
+    parts = [_SAME + table(_HEADS, [_peer(row, "rows") for row in same])] if same else []
+    parts += [_STATED + table([*_HEADS, "Ours over"], [_peer(row, "points", "rows") for row in stated])] if stated else []
+    return f'<section class="band">\n<h2>Beside other simulators</h2>\n{"".join(parts)}\n</section>' if parts else ""
+
+
+_HEADS = ["Metric", "Simulator", "Numbers", "Theirs", "Ours"]
+_SAME = '<p class="lead">Median errors on the same numbers: those that the other simulator is known to have predicted.</p>'
+_STATED = (
+    '<p class="lead">Median errors that are stated of other simulators. The points are not known one by one, so ours is over all runs of'
+    " the same set, model and chips, aggregated and without speculation.</p>"
+)
+
+
+def _peer(row: Record, *counts: str) -> tuple[str, list[Cell]]:
+    theirs, *ours = ((formats.count(number(row, count)), "n") for count in counts)
+    errors = ((formats.percent(number(row, name)), "n") for name in ("error", "ours"))
+    return escape(name_of(row)), [(escape(simulator(row)), ""), theirs, *errors, *ours]
 
 
 def reasons(result: Record) -> str:

@@ -30,6 +30,7 @@ _FIGURES = {
 }
 _BY_LOAD = ("ttft", "tpot", "e2e", "output_tokens_per_second")
 MOST_REASONS = 12
+_BESIDE = (("e2e", "mean"), ("itl", "mean"), ("ttft", "mean"), ("e2e", "p99"), ("ttft", "p99"))
 
 
 def tables(validation: Mapping[str, Any], console: Console) -> None:
@@ -41,6 +42,7 @@ def tables(validation: Mapping[str, Any], console: Console) -> None:
     console.print()
     console.print(_by_load(validation["by_load"]))
     console.print()
+    _peers(validation["peers"], console)
     if validation["skipped"]:
         console.print(_reasons(validation["skipped"]))
     for line in validation["assumptions"]:
@@ -73,10 +75,35 @@ def _by_load(groups: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def beside(peers: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Of other simulators' errors on the same numbers those on the main metrics, these in turn."""
+    return [row for kind in _BESIDE for row in peers.get("same_rows", ()) if (row["metric"], row["statistic"]) == kind]
+
+
+def _peers(peers: Mapping[str, Any], console: Console) -> None:
+    """Median errors of other simulators beside ours; nothing where none are known."""
+    for rows, count, said in (
+        (beside(peers), "rows", "other simulators: median errors of theirs and ours on the same numbers"),
+        (peers["stated"], "points", "stated of other simulators, of points that are not known one by one; ours is over all runs alike"),
+    ):
+        if rows:
+            table = _table("metric", "simulator", count, "theirs", "ours")
+            for row in rows:
+                table.add_row(name_of(row), simulator(row), formats.count(row[count]), _percent(row["error"]), _percent(row["ours"]))
+            console.print(Text(said, "dim"))
+            console.print(table)
+            console.print()
+
+
+def simulator(row: Mapping[str, Any]) -> str:
+    """Another simulator, and what it was told."""
+    return f"{row['tool']}, told {row['told']}" if row.get("told") else str(row["tool"])
+
+
 def _table(*heads: str) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
     for head in heads:
-        words = head in ("set", "metric", "load")
+        words = head in ("set", "metric", "load", "simulator")
         table.add_column(head, justify="left" if words else "right", no_wrap=True, overflow="ellipsis")
     return table
 

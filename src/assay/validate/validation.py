@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assay._base.parallel import finished
-from assay.points import Number, Point, Points
+from assay.points import SHIPPED, Number, Point, Points
 from assay.search.comparison import Work
 from assay.validate.journal import Journal, fingerprint
 from assay.validate.nearest import Known, nearest
+from assay.validate.peers import Peers, peers
 from assay.validate.predict import Guess, Told, told
 from assay.validate.scores import Group, Scored, grouped
 
@@ -93,6 +94,12 @@ class Validation:
             counts[number.quality or "unmarked"] = (there + (guess.reason is None), whole + 1)
         return dict(sorted(counts.items()))
 
+    @cached_property
+    def peers(self) -> Peers:
+        """Other simulators beside these predictions."""
+        runs = {number.row: point for point, number, _, _ in self.rows()}
+        return peers((runs[each.row], each) for each in self.scored)
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON form that the command line promises; errors are fractions of the measured number."""
         rows = sum(len(point.numbers) for point in self.chosen)
@@ -108,6 +115,7 @@ class Validation:
             "groups": [group.to_dict() for group in self.groups()],
             "by_set": [group.to_dict() for group in self.groups(("set", "metric", "statistic"))],
             "by_load": [group.to_dict() for group in self.groups(("load", "metric"))],
+            "peers": self.peers.to_dict(),
             "complete": self.complete,
             "assumptions": self.assumptions(),
         }
@@ -117,7 +125,8 @@ class Validation:
         counts = Counter(text for said in self.told for text in said.assumed)
         usual = [f"{text} ({count} runs)" for text, count in counts.most_common() if not text.startswith("parallelism")]
         chosen = sum(any(text.startswith("parallelism") for text in said.assumed) for said in self.told)
-        return [*usual, *([f"parallelism is not stated: the best layout on the run's chips ({chosen} runs)"] if chosen else [])]
+        shipped = ["no table is given: the published numbers that ship with Assay"] if self.points.files == (SHIPPED,) else []
+        return [*shipped, *usual, *([f"parallelism is not stated: the best layout on the run's chips ({chosen} runs)"] if chosen else [])]
 
     def summary(self) -> str:
         """One line for people."""
