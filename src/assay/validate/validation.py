@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay import offers
 from assay.points import Number, Point, Points
 from assay.search.comparison import Work
+from assay.validate.decisions import Decisions, decided
 from assay.validate.journal import Journal, fingerprint
 from assay.validate.nearest import Known, nearest
+from assay.validate.options import options
 from assay.validate.predict import Guess, Told, told
 from assay.validate.scores import Group, Scored, grouped
 
@@ -64,6 +67,12 @@ class Validation:
             if number.scored and not stated(point, number)
         )
 
+    @cached_property
+    def decisions(self) -> Decisions:
+        """The chips that predictions pick, held against those that were cheapest."""
+        runs = ((point, said.guesses) for point, said in zip(self.chosen, self.told, strict=True))
+        return decided(options(runs), offers.load())
+
     def listed(self) -> list[dict[str, Any]]:
         """Each scored number with its prediction, the baselines and the conditions of its run, for charts and lists."""
         by_row = {number.row: (point, said) for point, number, _, said in self.rows()}
@@ -108,6 +117,7 @@ class Validation:
             "groups": [group.to_dict() for group in self.groups()],
             "by_set": [group.to_dict() for group in self.groups(("set", "metric", "statistic"))],
             "by_load": [group.to_dict() for group in self.groups(("load", "metric"))],
+            "decisions": self.decisions.to_dict(),
             "complete": self.complete,
             "assumptions": self.assumptions(),
         }
