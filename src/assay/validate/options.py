@@ -17,18 +17,24 @@ LOADS = ("closed", "offline", "static")  # an open loop has the throughput of it
 _THROUGHPUTS = ("output_tokens_per_second", "total_tokens_per_second", "e2e")  # the surest first
 _TYPICAL = ("p50", "mean", "")  # statistics of TPOT that stand for what a user sees
 # Conditions that do not make a setup: what the traffic was, and how and when it was measured.
-_TRAFFIC = ("chip", "model", "load", "isl", "osl", "isl_nominal", "osl_nominal", "spread_low", "spread_high")
+_SHARING = ("shared_prefix", "distinct_prompts")
+_TRAFFIC = ("chip", "model", "load", "isl", "osl", "isl_nominal", "osl_nominal", "spread_low", "spread_high", *_SHARING)
 _MEASURING = ("point", "set", "source_date", "engine_version", "requests", "duration")
 
 
 @dataclass(frozen=True, order=True)
 class Traffic:
-    """What is to be served: a model, the kind of load, tokens in and out as asked for; of a data set its means, else the means used."""
+    """What is to be served: a model, the kind of load, tokens in and out as asked for; of a data set its means, else the means used.
+
+    `shared_prefix` and `distinct_prompts` are those of the table, 0 where prompts share nothing.
+    """
 
     model: str
     load: str
     isl: float
     osl: float
+    shared_prefix: int = 0
+    distinct_prompts: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ def _traffic(point: Point) -> Traffic | None:
     isl, osl = _asked(point, "isl", "input"), _asked(point, "osl", "output")
     if model is None or load not in LOADS or isl is None or osl is None:
         return None
-    return Traffic(_named("models", model), load, isl, osl)
+    return Traffic(_named("models", model), load, isl, osl, *(point.said(name) or 0 for name in _SHARING))
 
 
 def _asked(point: Point, column: str, name: str) -> float | None:
