@@ -25,6 +25,7 @@ HEADS = (
     "Error by set",
     "Error by chip",
     "Error by load",
+    "Which chip to choose",
     "All 40 groups",
     "The 30 worst points",
     "Not predicted",

@@ -127,7 +127,8 @@ class _Asked:
         """Logarithm of each number of the run."""
         said = Figures.of(outcome, self.workload, self.assembly.chips)
         values = np.array([said.value(number) or np.nan for number in self.point.numbers], np.float64)
-        return np.asarray(np.log(np.where(values > 0, values, np.nan)))
+        logarithms: Floats = np.log(np.where(values > 0, values, np.nan))
+        return logarithms
 
     def moved(self, figures: Floats, fleet: Fleet) -> Floats:
         """How far another fleet moves the figures."""

@@ -1,4 +1,4 @@
-"""The page of a validation: predicted against measured, errors by group beside two baselines, the worst points, what was not predicted."""
+"""The page of a validation: predicted against measured, errors by group beside two baselines, decisions, what was not predicted."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from assay.report import accuracy_charts as charts
+from assay.report import accuracy_decisions, document
 from assay.report import accuracy_sections as sections
-from assay.report import document
 from assay.report.errors import METRICS
 from assay.report.fields import Record, text
 from assay.report.fields import rows as listed
@@ -36,6 +36,7 @@ def render(result: Record, rows: Sequence[Record]) -> str:
         by_set="".join(_by_set(metric, result) for metric in (*MAIN, *(other for other in METRICS if other not in MAIN))),
         by_chip=sections.heat(rows, "chip"),
         by_load=sections.heat(rows, "load"),
+        decisions=accuracy_decisions.section(result),
         count=len(listed(result, "groups")),
         few=sections.FEW,
         groups=sections.groups(result),

@@ -1,4 +1,4 @@
-"""Errors of predictions on the terminal: by set and metric beside the baselines, by load, and what could not be predicted."""
+"""Errors of predictions on the terminal: by set and metric beside the baselines, by load, of decisions, and what could not be predicted."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -43,6 +43,9 @@ def tables(validation: Mapping[str, Any], console: Console) -> None:
     console.print(_by_load(validation["by_load"]))
     console.print()
     _peers(validation["peers"], console)
+    if validation["decisions"]["decisions"]:
+        console.print(*_decisions(validation["decisions"]), sep="\n")
+        console.print()
     if validation["skipped"]:
         console.print(_reasons(validation["skipped"]))
     for line in validation["assumptions"]:
@@ -98,6 +101,27 @@ def _peers(peers: Mapping[str, Any], console: Console) -> None:
 def simulator(row: Mapping[str, Any]) -> str:
     """Another simulator, and what it was told."""
     return f"{row['tool']}, told {row['told']}" if row.get("told") else str(row["tool"])
+
+
+def _decisions(told: Mapping[str, Any]) -> list[Text]:
+    """How often the chip that was picked was the cheapest, and what following it costs; where, at which prices, and by the data sheet."""
+    cost = "" if told["mean_regret"] is None else f"; following them costs {_loss(told)}"
+    loads = ", ".join(f"{row['load']} {formats.percent(row['right'])} of {row['decisions']}" for row in told["by_load"])
+    sheet = told["datasheet"]
+    said = (
+        f"by load {loads}",
+        f"{told['failed']} fail",
+        f"rank correlation of chips {formats.digits(told['rank_correlation'], 2)}",
+        f"the data sheet alone {formats.percent(sheet['right'])}, {_loss(sheet)}",
+        f"prices: {told['basis']}" + (f", none for {', '.join(told['left_out'])}" if told["left_out"] else ""),
+    )
+    head = f"{formats.percent(told['right'])} of {told['decisions']} choices pick the chip that is cheapest per token{cost}"
+    return [Text(head, "bold"), Text("; ".join(said), "dim")]
+
+
+def _loss(told: Mapping[str, Any]) -> str:
+    more = f"{formats.percent(told['mean_regret'])} more in the mean (p90 {formats.percent(told['p90_regret'])})"
+    return f"{more}, {formats.dollars(told['lost'])} per million output tokens"
 
 
 def _table(*heads: str) -> Table:

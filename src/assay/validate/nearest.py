@@ -40,8 +40,8 @@ def nearest(known: Iterable[Known]) -> dict[int, float]:
 
 
 def _within(rows: list[Known]) -> Mapping[int, float]:
-    runs = {id(each.point): place for place, each in enumerate(rows)}  # rows of one run are no neighbours of each other
-    run = np.array([runs[id(each.point)] for each in rows])
+    runs = {_conditions(each.point): place for place, each in enumerate(rows)}  # nor is the same run on another day a neighbour
+    run = np.array([runs[_conditions(each.point)] for each in rows])
     likes = {name: np.unique([str(each.point.said(name)) for each in rows], return_inverse=True)[1] for name in UNLIKE}
     scales = {name: np.array([_scale(each.point, name) for each in rows]) for name in SCALES}
     value = np.array([each.number.value if each.number.scored else math.nan for each in rows], np.float64)
@@ -58,6 +58,11 @@ def _within(rows: list[Known]) -> Mapping[int, float]:
         if math.isfinite(apart[other]):
             found[each.number.row] = float(value[other] * each.sheet / sheet[other])
     return found
+
+
+def _conditions(point: Point) -> frozenset[tuple[str, object]]:
+    """How a run was made, without its name, version and date."""
+    return frozenset((name, value) for name, value in point.conditions.items() if name not in ("point", "engine_version", "source_date"))
 
 
 def _scale(point: Point, name: str) -> float:

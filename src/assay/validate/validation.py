@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assay import offers
 from assay._base.parallel import finished
 from assay.points import SHIPPED, Number, Point, Points
 from assay.search.comparison import Work
+from assay.validate.decisions import Decisions, decided
 from assay.validate.journal import Journal, fingerprint
 from assay.validate.nearest import Known, nearest
+from assay.validate.options import options
 from assay.validate.peers import Peers, peers
 from assay.validate.predict import Guess, Told, told
 from assay.validate.scores import Group, Scored, grouped
@@ -65,6 +68,12 @@ class Validation:
             if number.scored and not stated(point, number)
         )
 
+    @cached_property
+    def decisions(self) -> Decisions:
+        """The chips that predictions pick, held against those that were cheapest."""
+        runs = ((point, said.guesses) for point, said in zip(self.chosen, self.told, strict=True))
+        return decided(options(runs), offers.load())
+
     def listed(self) -> list[dict[str, Any]]:
         """Each scored number with its prediction, the baselines and the conditions of its run, for charts and lists."""
         by_row = {number.row: (point, said) for point, number, _, said in self.rows()}
@@ -116,6 +125,7 @@ class Validation:
             "by_set": [group.to_dict() for group in self.groups(("set", "metric", "statistic"))],
             "by_load": [group.to_dict() for group in self.groups(("load", "metric"))],
             "peers": self.peers.to_dict(),
+            "decisions": self.decisions.to_dict(),
             "complete": self.complete,
             "assumptions": self.assumptions(),
         }
