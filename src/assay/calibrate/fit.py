@@ -5,8 +5,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
 from assay._base.parallel import finished
 from assay.calibrate.observe import Observation, observe
 from assay.calibrate.pooling import Fitted, Pool
@@ -14,7 +12,6 @@ from assay.calibrate.rows import rows
 from assay.calibrate.terms import KERNELS, Terms
 from assay.cost.constants import Calibration
 from assay.points import Point
-from assay.steptime import Floats
 from assay.validate.validation import in_lots
 
 ROUNDS = 3  # of simulation and fit: the closed form is exact for the counts of steps, which hardly move after the second
@@ -31,17 +28,35 @@ class Result:
     calibration: Calibration
 
 
-def fit(points: Sequence[Point], terms: Terms, executor: Executor | None = None, progress: Progress | None = None) -> Result:
-    """Fit all levels to the runs; `progress` hears the round, and how many runs are simulated, of how many."""
-    result = None
-    for turn in range(1, ROUNDS + 1):
-        told = partial(progress, f"round {turn} of {ROUNDS}") if progress else None
-        observations = observed(points, result.calibration if result else Calibration(), executor, told)
-        pool = Pool(observations, rows(observations, terms), terms)
-        fitted = pool.fit(_moved(result, pool) if result else None)
-        result = Result(pool, fitted, pool.calibration(fitted.factors, fitted.deviations))
-    assert result is not None
+def fit(
+    points: Sequence[Point],
+    terms: Terms,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+    start: Calibration | None = None,
+) -> Result:
+    """Fit all levels to the runs, from generic physics or, in one round, from a calibration that is nearly right.
+
+    `progress` hears the round, and how many runs are simulated, of how many.
+    """
+    rounds = 1 if start else ROUNDS
+    result = _round(points, terms, start or Calibration(), executor, _told(progress, 1, rounds))
+    for turn in range(2, rounds + 1):
+        result = _round(points, terms, result.calibration, executor, _told(progress, turn, rounds))
     return result
+
+
+def _told(progress: Progress | None, turn: int, rounds: int) -> Callable[[int, int], None] | None:
+    return partial(progress, f"round {turn} of {rounds}") if progress else None
+
+
+def _round(
+    points: Sequence[Point], terms: Terms, start: Calibration, executor: Executor | None, progress: Callable[[int, int], None] | None
+) -> Result:
+    observations = observed(points, start, executor, progress)
+    pool = Pool(observations, rows(observations, terms), terms)
+    fitted = pool.fit(pool.factors(start))
+    return Result(pool, fitted, pool.calibration(fitted.factors, fitted.deviations))
 
 
 def observed(
@@ -61,10 +76,3 @@ def observed(
 
 def _observe_all(calibration: Calibration, points: Sequence[Point]) -> list[Observation | None]:
     return [observe(point, calibration) for point in points]
-
-
-def _moved(before: Result, pool: Pool) -> Floats:
-    """Factors of the round before, in the order of the levels of this one."""
-    place = {key: at for at, key in enumerate(before.pool.keys)}
-    nothing = np.zeros(len(pool.terms.names))
-    return np.array([before.fitted.factors[place[key]] if key in place else nothing for key in pool.keys])

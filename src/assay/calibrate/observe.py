@@ -5,6 +5,7 @@ time of all steps in closed form (`cost.totals`), which holds for any constants,
 constants nearby, without another simulation.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -111,7 +112,7 @@ def observe(point: Point, calibration: Calibration) -> Observation | None:
     if assembly.fleet().acceptance:
         fleet = assembly.fleet()
         likelier = min(fleet.acceptance * (1 + LIKELIER), 1.0)
-        accepts = asked.moved(figures, replace(fleet, acceptance=likelier)) / np.log(likelier / fleet.acceptance)
+        accepts = asked.moved(figures, replace(fleet, acceptance=likelier)) / math.log(likelier / fleet.acceptance)
     return Observation(point, stages, constants, figures, _bounded(np.array(answers).T), _bounded(waits), _bounded(accepts))
 
 
@@ -136,7 +137,7 @@ class _Asked:
 
     def answer(self, figures: Floats, assembly: Assembly) -> Floats:
         """Elasticity to what is LONGER in another assembly."""
-        return self.moved(figures, assembly.fleet()) / np.log(1 + LONGER)
+        return self.moved(figures, assembly.fleet()) / math.log(1 + LONGER)
 
 
 def _light(plant: Plant) -> Plant:

@@ -4,6 +4,7 @@ The error of a number is robust (Cauchy), so that single runs that nothing expla
 by Gauss-Newton steps with a line search; the intervals are those of the last step's normal equations.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -135,6 +136,16 @@ class Pool:
                 break
         deviations = np.sqrt(np.diag(np.linalg.inv(normal)))
         return step.reshape(factors.shape), deviations.reshape(factors.shape)
+
+    def factors(self, calibration: Calibration) -> Floats:
+        """The logarithms of a calibration's factors, shape (K, J); nothing where it has no such level."""
+        levels = {(level.engine, level.family, level.chip): level.factors for level in calibration.levels if level.execution == KERNELS}
+        found = np.zeros((len(self.keys), len(self.terms.names)))
+        for at, (_, *named) in enumerate(self.keys):
+            for to, name in enumerate(self.terms.names):
+                fact = levels.get(tuple(named), {}).get(name)
+                found[at, to] = math.log(fact.value) if fact else 0.0
+        return found
 
     def calibration(self, factors: Floats, deviations: Floats | None = None) -> Calibration:
         """The factors as levels of constants."""

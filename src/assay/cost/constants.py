@@ -6,7 +6,8 @@ A level holds for an engine, a chip family, both, or a chip, and multiplies cons
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
+from hashlib import blake2b
 from typing import Any
 
 from assay._base.facts import Fact
@@ -64,6 +65,12 @@ class Calibration:
     """Levels of constants, the widest first."""
 
     levels: tuple[Level, ...] = ()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes with any factor."""
+        rows = [(vars(level) | {"factors": sorted((name, fact.value) for name, fact in level.factors.items())}) for level in self.levels]
+        return blake2b(repr(rows).encode(), digest_size=8).hexdigest()
 
     def holding(self, chip: Chip, engine: str) -> tuple[Level, ...]:
         """The levels that are for this chip under this engine."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from assay._base.errors import AssayError
+from assay.cost.constants import Calibration
 from assay.points import Number, Point
 from assay.search.evidence import weakest
 from assay.simulate import run
@@ -33,11 +34,11 @@ class Told:
     layout: str = ""
 
 
-def told(point: Point) -> Told:
-    """Predict every number of a run."""
+def told(point: Point, calibration: Calibration | None = None) -> Told:
+    """Predict every number of a run, under the shipped constants when none are given."""
     try:
         workload, asked = traffic(point, point.said("model") or "")
-        assembly, said = setting(point, workload)
+        assembly, said = setting(point, workload, calibration)
     except (AssayError, Unpredicted) as error:
         return Told(tuple(Guess(number.row, reason=_reason(error)) for number in point.numbers))
     outcome = run(workload, assembly.fleet(), seed=workload.seed)

@@ -1,7 +1,7 @@
 """A table of published numbers held against the chain: drawn, predicted in parallel, scored."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,6 +10,7 @@ import numpy as np
 
 from assay import offers
 from assay._base.parallel import finished
+from assay.cost.constants import Calibration, shipped
 from assay.points import SHIPPED, Number, Point, Points
 from assay.search.comparison import Work
 from assay.validate.decisions import Decisions, decided
@@ -27,6 +28,8 @@ GROUP = ("set", "chip", "model", "metric", "statistic")
 LOTS = 8  # runs of one task: enough to share plants, few enough to show progress
 ECHO = 0.05
 CROWDED, BUSY = 64, 8  # requests on a chip
+
+Under = Callable[[Sequence[Point]], Sequence[Calibration]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,12 +204,16 @@ def drawn(points: Points, count: int | None, seed: int) -> tuple[Point, ...]:
     return tuple(runs[place] for place in sorted(place for _, _, place in turns[:count]))
 
 
-def validated(points: Points, count: int | None, seed: int, work: Work) -> Validation:
-    """Predict the runs of a table, `count` of them where given. Ctrl-C ends the work; the next call goes on from what is done."""
+def validated(points: Points, count: int | None, seed: int, work: Work, under: Under | None = None) -> Validation:
+    """Predict the runs of a table, `count` of them where given. Ctrl-C ends the work; the next call goes on from what is done.
+
+    `under` gives the constants for each run, the shipped ones when None.
+    """
     chosen = drawn(points, count, seed)
-    journal = Journal(fingerprint(points.files, count, seed))
+    calibrations = under(chosen) if under else [shipped()] * len(chosen)
+    journal = Journal(fingerprint(points.files, count, seed, [each.fingerprint for each in dict.fromkeys(calibrations)]))
     try:
-        _predict(chosen, journal, work)
+        _predict(chosen, calibrations, journal, work)
     except KeyboardInterrupt:
         done = [place for place in range(len(chosen)) if place in journal.told]
         return Validation(points, tuple(chosen[place] for place in done), tuple(journal.told[place] for place in done), complete=False)
@@ -214,14 +221,19 @@ def validated(points: Points, count: int | None, seed: int, work: Work) -> Valid
     return Validation(points, chosen, tuple(journal.told[place] for place in range(len(chosen))))
 
 
-def _predict(chosen: Sequence[Point], journal: Journal, work: Work) -> None:
-    lots = in_lots(chosen, [place for place in range(len(chosen)) if place not in journal.told])
-    done = len(chosen) - sum(map(len, lots))
-    for at, said in finished(_told_all, [[chosen[place] for place in lot] for lot in lots], work.executor):
-        journal.add(lots[at], said)
-        done += len(lots[at])
+def _predict(chosen: Sequence[Point], calibrations: Sequence[Calibration], journal: Journal, work: Work) -> None:
+    left: dict[Calibration, list[int]] = {}
+    for place, calibration in enumerate(calibrations):
+        if place not in journal.told:
+            left.setdefault(calibration, []).append(place)
+    lots = [(calibration, lot) for calibration, places in left.items() for lot in in_lots(chosen, places)]
+    done = len(chosen) - sum(map(len, left.values()))
+    for at, said in finished(_told_all, [(calibration, [chosen[place] for place in lot]) for calibration, lot in lots], work.executor):
+        lot = lots[at][1]
+        journal.add(lot, said)
+        done += len(lot)
         if work.progress:
-            work.progress(done, len(chosen), str(chosen[lots[at][0]].said("chip")))
+            work.progress(done, len(chosen), str(chosen[lot[0]].said("chip")))
 
 
 def in_lots(points: Sequence[Point], places: Sequence[int]) -> list[list[int]]:
@@ -231,5 +243,6 @@ def in_lots(points: Sequence[Point], places: Sequence[int]) -> list[list[int]]:
     return [ordered[first : first + LOTS] for first in range(0, len(ordered), LOTS)]
 
 
-def _told_all(points: Sequence[Point]) -> list[Told]:
-    return [told(point) for point in points]
+def _told_all(job: tuple[Calibration, Sequence[Point]]) -> list[Told]:
+    calibration, points = job
+    return [told(point, calibration) for point in points]

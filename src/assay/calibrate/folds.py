@@ -1,0 +1,48 @@
+"""Folds: whole blocks of runs left out, constants fitted to the rest, so that each run is predicted by constants that never saw it."""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+
+import numpy as np
+
+from assay.calibrate.fit import Result
+from assay.cost.constants import Calibration
+from assay.points import Point
+
+KINDS = ("configuration", "chip", "model", "engine")
+CONFIGURATIONS = 5  # folds into which blocks of like configurations are dealt
+
+
+def block(point: Point, kind: str) -> str:
+    """What is left out together: a chip, a model, an engine, or a configuration (chip, engine, weights and lengths)."""
+    if kind != "configuration":
+        return str(point.said(kind))
+    lengths = [point.said(f"{name}_nominal") or point.said(name) for name in ("isl", "osl")]
+    return "/".join(str(each) for each in (*(point.said(name) for name in ("chip", "engine", "weights")), *lengths))
+
+
+def cut(points: Sequence[Point], kind: str) -> list[str]:
+    """The fold of each run: chips, models and engines each alone, configurations dealt into five by their name."""
+    blocks = [block(point, kind) for point in points]
+    return [str(_dealt(name)) for name in blocks] if kind == "configuration" else blocks
+
+
+def _dealt(name: str) -> int:
+    return int.from_bytes(blake2b(name.encode(), digest_size=4).digest()) % CONFIGURATIONS
+
+
+def without(result: Result, folds: Sequence[str]) -> dict[str, Calibration]:
+    """For each fold the constants fitted without it; `folds` names that of each observation of the result's pool."""
+    pool = result.pool
+    of_rows = np.array(folds)[pool.rows.run]
+    found = {}
+    for fold in sorted(set(folds)):
+        factors = pool.refit(result.fitted, (of_rows != fold).astype(np.float64))
+        found[fold] = pool.calibration(factors)
+    return found
+
+
+def left_out(result: Result, points: Sequence[Point], kind: str) -> list[Calibration]:
+    """For each run the constants fitted without its fold; those of all where its fold taught nothing."""
+    by_fold = without(result, cut([each.point for each in result.pool.observations], kind))
+    return [by_fold.get(fold, result.calibration) for fold in cut(points, kind)]
