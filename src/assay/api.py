@@ -82,8 +82,8 @@ def predict(model: Model, deployment: Deployment, *, prefill: int = 0, decode: i
     _check_load(load)
     plant = _wide_enough(plan_one(model, deployment), load)
     step = explain(plant.machine, plant.ops, plant.times, load)
-    label = evidence_of(plant.part.chip)
-    found = bands(plant.part, label)
+    label = evidence_of(plant.part.chip, plant.part.engine.name)
+    found = bands(plant.part)
     band = {"seconds": found["tpot"], "latency": found["tpot"], "joules": found["joules_per_token"]}
     return Prediction(step, band, label, plant.part.to_dict(), plant.part.assumptions)
 
@@ -129,15 +129,20 @@ def compare(
     return Comparison(model.name, question, tuple(chips), tuple(runs), unfit, complete)
 
 
-def validate(data: Sequence[Path] = (), *, sample: int | None = None, seed: int = 0, work: Work | None = None) -> "Validation":
+def validate(
+    data: Sequence[Path] = (), *, sample: int | None = None, seed: int = 0, folds: str | None = None, work: Work | None = None
+) -> "Validation":
     """Every published number of some tables beside what the chain predicts of its run, or those of `sample` runs drawn by `seed`.
 
-    Without a table those that ship with the package.
+    Without a table those that ship with the package. With `folds` (configuration, chip, model or engine) each run is predicted by
+    constants that are fitted to the runs of other folds.
     """
+    from assay.calibrate.folds import refitted
     from assay.points import SHIPPED, read_points
     from assay.validate.validation import validated
 
-    return validated(read_points(data or [SHIPPED]), sample, seed, work or Work())
+    work = work or Work()
+    return validated(read_points(data or [SHIPPED]), sample, seed, work, refitted(folds, work) if folds else None)
 
 
 def plan_one(model: Model, deployment: Deployment) -> Plant:

@@ -5,9 +5,12 @@ from hashlib import blake2b
 
 import numpy as np
 
-from assay.calibrate.fit import Result
-from assay.cost.constants import Calibration
+from assay.calibrate.fit import Result, fit
+from assay.calibrate.terms import terms
+from assay.cost.constants import Calibration, shipped
 from assay.points import Point
+from assay.search.comparison import Work
+from assay.validate.validation import Under
 
 KINDS = ("configuration", "chip", "model", "engine")
 CONFIGURATIONS = 5  # folds into which blocks of like configurations are dealt
@@ -40,6 +43,19 @@ def without(result: Result, folds: Sequence[str]) -> dict[str, Calibration]:
         factors = pool.refit(result.fitted, (of_rows != fold).astype(np.float64))
         found[fold] = pool.calibration(factors)
     return found
+
+
+def refitted(kind: str, work: Work) -> Under:
+    """Constants for each of some runs that are fitted to those of other folds, from the shipped ones onwards."""
+
+    def under(points: Sequence[Point]) -> list[Calibration]:
+        def told(stage: str, done: int, whole: int) -> None:
+            if work.progress:
+                work.progress(done, whole, f"fit, {stage}")
+
+        return left_out(fit(points, terms(), work.executor, told, shipped()), points, kind)
+
+    return under
 
 
 def left_out(result: Result, points: Sequence[Point], kind: str) -> list[Calibration]:

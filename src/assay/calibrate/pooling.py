@@ -141,9 +141,9 @@ class Pool:
         """The logarithms of a calibration's factors, shape (K, J); nothing where it has no such level."""
         levels = {(level.engine, level.family, level.chip): level.factors for level in calibration.levels if level.execution == KERNELS}
         found = np.zeros((len(self.keys), len(self.terms.names)))
-        for at, (_, *named) in enumerate(self.keys):
+        for at, (_, engine, family, chip) in enumerate(self.keys):
             for to, name in enumerate(self.terms.names):
-                fact = levels.get(tuple(named), {}).get(name)
+                fact = levels.get((engine, family, chip), {}).get(name)
                 found[at, to] = math.log(fact.value) if fact else 0.0
         return found
 

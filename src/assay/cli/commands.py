@@ -239,17 +239,24 @@ def compare(model: str | None, chips: str | None, scenario: Path | None, out: Pa
 )
 @click.option("--sample", type=click.IntRange(min=1), help="Runs to draw, evenly over sets, chips and models; all when left out.")
 @click.option("--seed", type=click.INT, default=0, show_default=True, help="Seed of the draw.")
+@click.option(
+    "--folds",
+    type=click.Choice(["configuration", "chip", "model", "engine"]),
+    help="Predict each run by constants fitted without its fold: its configuration, chip, model or engine.",
+)
 @click.option("--predictions", type=click.Path(path_type=Path), help="Write the rows with their predictions to this .parquet file.")
 @click.option("--out", type=click.Path(path_type=Path), help="Write an HTML report to this file.")
 @options.json_flag
-def validate(data: tuple[Path, ...], sample: int | None, seed: int, predictions: Path | None, out: Path | None, json: bool) -> None:
+def validate(
+    data: tuple[Path, ...], sample: int | None, seed: int, folds: str | None, predictions: Path | None, out: Path | None, json: bool
+) -> None:
     """Hold predictions against measured operating points, each run as it was run: errors by set, chip, model and metric."""
     from assay.cli import validating
 
     kept = {flag: path for flag, path in (("--predictions", predictions), ("--out", out)) if path}
     for flag, path in kept.items():
         options.writable(flag, path, (".parquet",) if flag == "--predictions" else (".html",))
-    found = validating.found(data, sample, seed)
+    found = validating.found(data, sample, seed, folds)
     result = options.headed(found.to_dict(), seed)
     validating.keep(found, result, kept)
 

@@ -13,8 +13,11 @@ from assay.simulate.compiled import warm_up
 from assay.validate.validation import Validation
 
 
-def found(data: Sequence[Path], sample: int | None, seed: int) -> Validation:
-    """Predictions for the runs of some tables. Work runs on all cores; progress goes to stderr."""
+def found(data: Sequence[Path], sample: int | None, seed: int, folds: str | None = None) -> Validation:
+    """Predictions for the runs of some tables, with `folds` by constants fitted without them.
+
+    Work runs on all cores; progress goes to stderr.
+    """
     warm_up()
     with progress.bar("runs predicted") as told, executor() as workers:
 
@@ -22,7 +25,7 @@ def found(data: Sequence[Path], sample: int | None, seed: int) -> Validation:
             if told:
                 told(done, total)
 
-        return api.validate(data, sample=sample, seed=seed, work=Work(workers, tell))
+        return api.validate(data, sample=sample, seed=seed, folds=folds, work=Work(workers, tell))
 
 
 def keep(validation: Validation, result: Mapping[str, Any], paths: Mapping[str, Path]) -> None:

@@ -10,7 +10,7 @@ from assay.cost.energy import provisioned_watts
 from assay.deployments import Part
 from assay.metrics import Columns, Distribution, Mask
 from assay.search.assembly import Assembly, joined
-from assay.search.evidence import weakest
+from assay.search.evidence import circumstances, weakest
 from assay.search.price import Flow, Lot, Market, price
 from assay.search.runs import Requests, Run
 from assay.simulate import Outcome, run
@@ -56,7 +56,7 @@ class _Summary:
         stable = bool(metrics.stable(self.columns)) or workload.concurrency > 0
         why_not = self.why_not(stable)
         lots = [self.lot(part, market) for part, market in zip(parts, markets, strict=True)]
-        label, bands = weakest(parts)
+        label, bands = weakest(parts, circumstances(workload, parts))
         return Run(
             model=self.assembly.plants[0].model.name,
             chip=joined(part.chip.name for part in parts),

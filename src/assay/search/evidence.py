@@ -1,25 +1,71 @@
-"""How far a prediction can be trusted: its label, why, and the band around each metric."""
+"""How far a prediction can be trusted: what was measured that is like it, and the band around each metric that follows."""
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 from assay._base.facts import Fact
 from assay._base.schema import DATA, read
 from assay.chips import Chip
+from assay.cost.constants import Calibration, shipped
 from assay.deployments import Part
 from assay.search.runs import Evidence
+from assay.workloads import Workload
+
+Band = tuple[float, float]
+
+KNOWN = ("chip", "sibling", "relative", "nothing")  # what was measured that is like a deployment, the most telling first
+CROWDED, BUSY = 64, 8  # requests on a chip
+ANY = "any"
 
 
-def evidence_of(chip: Chip) -> Evidence:
-    """What is known of predictions for this chip.
+def known(chip: Chip, engine: str, calibration: Calibration | None = None) -> str:
+    """Which of KNOWN constants were fitted to: this engine on this chip, on a chip of its family, one of both, or neither."""
+    levels = [level for level in (calibration or shipped()).holding(chip, engine) if level.runs]
+    if any(level.engine and level.family for level in levels):
+        return "chip" if any(level.chip for level in levels) else "sibling"
+    return "relative" if any(level.engine or level.family for level in levels) else "nothing"
 
-    Nothing is measured or calibrated as a whole yet: constants are generic, so every label is spec-only and says what is missing.
-    """
-    known = f"{chip.name}: data sheet and generic constants, none fitted to serving runs of this chip"
-    lacks = f"its file lacks {', '.join(chip.missing)}" if chip.missing else "its file lacks nothing that predictions use"
+
+def circumstances(workload: Workload, parts: Sequence[Part]) -> str:
+    """How a deployment is loaded, in words that bands are told apart by."""
+    chips = sum(part.chips * part.replicas for part in parts)
+    if workload.at_once:
+        load = "all at once"
+    elif not workload.concurrency:
+        load = "open"
+    else:
+        users = workload.concurrency / chips
+        load = "closed, crowded" if users >= CROWDED else "closed, busy" if users >= BUSY else "closed, light"
+    speculates = any(part.speculation for part in parts)
+    return load + ", speculation" * speculates + ", disaggregated" * (len({part.role for part in parts}) > 1)
+
+
+def evidence_of(chip: Chip, engine: str = "") -> Evidence:
+    """What is known of predictions for this chip under an engine, of the best known one when none is named."""
+    found = known(chip, engine) if engine else min((known(chip, name) for name in _engines(chip)), key=KNOWN.index)
+    why = f"{chip.name}: {_WORDS[found]}; {_lacks(chip)}"
     weak = [name for name, fact in _used(chip).items() if fact.confidence in ("C", "D")]
-    doubts = f"; weakly sourced: {', '.join(weak)}" if weak else ""
-    return Evidence("spec-only", f"{known}; {lacks}{doubts}")
+    return Evidence(
+        "calibrated" if found in ("chip", "sibling") else "spec-only", why + (f"; weakly sourced: {', '.join(weak)}" if weak else "")
+    )
+
+
+_WORDS = {
+    "chip": "constants fitted to serving runs of this engine, and of this chip",
+    "sibling": "constants fitted to serving runs of this engine on chips of its family, none of this chip",
+    "relative": "constants fitted to serving runs of this engine or of this family, none of both together",
+    "nothing": "data sheet and generic constants, none fitted to serving runs of its engine or family",
+}
+
+
+def _engines(chip: Chip) -> list[str]:
+    levels = shipped().levels
+    return ["", *sorted({level.engine for level in levels if level.family == chip.family and level.engine})]
+
+
+def _lacks(chip: Chip) -> str:
+    return f"its file lacks {', '.join(chip.missing)}" if chip.missing else "its file lacks nothing that predictions use"
 
 
 def _used(chip: Chip) -> dict[str, Fact[float]]:
@@ -29,19 +75,35 @@ def _used(chip: Chip) -> dict[str, Fact[float]]:
     return facts | {f"link {link.name} bandwidth": link.bandwidth for link in chip.links[:1]}
 
 
-def bands(part: Part, label: Evidence) -> dict[str, tuple[float, float]]:
-    """90 % bands as factors on each metric, by way of execution and label; that of cost and energy follows throughput's.
+def bands(part: Part, load: str = ANY, calibration: Calibration | None = None) -> dict[str, Band]:
+    """90 % bands as factors on each metric under a load (`circumstances`); that of cost and energy follows throughput's.
 
-    Where sources disagree on the chip's peak or bandwidth, times may be as much longer or shorter as these say.
+    They are as left-out runs had it that were known as well: see data/calibration/bands.toml. Where constants were not fitted to the chip
+    and sources disagree on its peak or bandwidth, times may be as much longer or shorter as these say.
     """
-    table = _table()[part.chip.execution][label.label]
-    found = {metric: (float(fact.low or fact.value), float(fact.high or fact.value)) for metric, fact in table.items()}
-    shorter, longer = _disputed(part)
-    for metric, (low, high) in found.items():
-        rate = metric == "output_tokens_per_second"
-        found[metric] = (low / longer, high / shorter) if rate else (low * shorter, high * longer)
+    least = known(part.chip, part.engine.name, calibration)
+    table = _table()[part.chip.execution]
+    found = {metric: _band(table, least, load, metric) for metric in METRICS}
+    if least != "chip":
+        shorter, longer = _disputed(part)
+        for metric, (low, high) in found.items():
+            rate = metric == "output_tokens_per_second"
+            found[metric] = (low / longer, high / shorter) if rate else (low * shorter, high * longer)
     low, high = found["output_tokens_per_second"]
     return {**found, "cost_per_million_tokens": (1 / high, 1 / low), "joules_per_token": (1 / high, 1 / low)}
+
+
+METRICS = ("ttft", "tpot", "itl", "e2e", "ttft_tail", "tpot_tail", "e2e_tail", "output_tokens_per_second")
+"""Those with bands of their own; a tail is the 95th percentile and those above."""
+
+
+def _band(table: dict[tuple[str, str, str], Band], least: str, load: str, metric: str) -> Band:
+    """The band of the nearest kind of run that was measured: as well known, then less well, then under any load."""
+    for level in KNOWN[KNOWN.index(least) :]:
+        for under in (load, ANY):
+            if (level, under, metric) in table:
+                return table[level, under, metric]
+    return table[KNOWN[-1], ANY, metric]
 
 
 def _disputed(part: Part) -> tuple[float, float]:
@@ -54,17 +116,23 @@ def _disputed(part: Part) -> tuple[float, float]:
 _LABELS = ("measured", "calibrated", "spec-only")  # the surest first
 
 
-def weakest(parts: Sequence[Part]) -> tuple[Evidence, dict[str, tuple[float, float]]]:
+def weakest(parts: Sequence[Part], load: str = ANY, calibration: Calibration | None = None) -> tuple[Evidence, dict[str, Band]]:
     """Of several parts the label of the least sure, why, and for each metric the widest of their bands."""
-    found = [(part, evidence_of(part.chip)) for part in parts]
-    label = max((evidence.label for _, evidence in found), key=_LABELS.index)
-    why = dict.fromkeys(evidence.why for _, evidence in found if evidence.label == label)
-    each = [bands(part, evidence) for part, evidence in found]
+    found = [evidence_of(part.chip, part.engine.name) for part in parts]
+    label = max((evidence.label for evidence in found), key=_LABELS.index)
+    why = dict.fromkeys(evidence.why for evidence in found if evidence.label == label)
+    each = [bands(part, load, calibration) for part in parts]
     widest = {metric: (min(row[metric][0] for row in each), max(row[metric][1] for row in each)) for metric in each[0]}
     return Evidence(label, "; ".join(why)), widest
 
 
 @cache
-def _table() -> dict[str, dict[str, dict[str, Fact[float]]]]:
-    table: dict[str, dict[str, dict[str, Fact[float]]]] = read(DATA / "calibration" / "bands.toml", "bands")
-    return table
+def _table() -> dict[str, dict[tuple[str, str, str], Band]]:
+    """Bands by execution, then by what is known, load and metric."""
+    document: dict[str, Any] = read(DATA / "calibration" / "bands.toml", "bands")
+    found: dict[str, dict[tuple[str, str, str], Band]] = {}
+    for row in document["band"]:
+        for metric, fact in row["factor"].items():
+            band = float(fact.low or fact.value), float(fact.high or fact.value)
+            found.setdefault(row["execution"], {})[row["known"], row["load"], metric] = band
+    return found

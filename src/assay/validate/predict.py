@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from assay._base.errors import AssayError
 from assay.cost.constants import Calibration
 from assay.points import Number, Point
-from assay.search.evidence import weakest
+from assay.search.evidence import KNOWN, circumstances, known, weakest
 from assay.simulate import run
 from assay.validate.datasheet import from_datasheet
 from assay.validate.figures import LATENCIES, Figures
@@ -27,11 +27,16 @@ class Guess:
 
 @dataclass(frozen=True)
 class Told:
-    """The guesses for all rows of a run, and what was assumed of the run; `layout` in words, empty where nothing was predicted."""
+    """The guesses for all rows of a run, and what was assumed of the run.
+
+    `layout` in words, what was `known` and under which `load` its band was looked up: empty where nothing was predicted.
+    """
 
     guesses: tuple[Guess, ...]
     assumed: tuple[str, ...] = ()
     layout: str = ""
+    known: str = ""
+    load: str = ""
 
 
 def told(point: Point, calibration: Calibration | None = None) -> Told:
@@ -47,9 +52,11 @@ def told(point: Point, calibration: Calibration | None = None) -> Told:
         return Told(tuple(Guess(number.row, reason=reason) for number in point.numbers))
     simulated = Figures.of(outcome, workload, assembly.chips)
     sheet = from_datasheet(assembly, workload)
-    bands = weakest(assembly.parts)[1]
+    load = circumstances(workload, assembly.parts)
+    bands = weakest(assembly.parts, load, calibration)[1]
     guesses = tuple(_guess(number, simulated, sheet, bands) for number in point.numbers)
-    return Told(guesses, (*asked, *said), " + ".join(layouts(assembly)))
+    least = max((known(part.chip, part.engine.name, calibration) for part in assembly.parts), key=KNOWN.index)
+    return Told(guesses, (*asked, *said), " + ".join(layouts(assembly)), least, load)
 
 
 def _guess(number: Number, simulated: Figures, sheet: Figures, bands: dict[str, tuple[float, float]]) -> Guess:
@@ -57,18 +64,22 @@ def _guess(number: Number, simulated: Figures, sheet: Figures, bands: dict[str, 
     if value is None:
         what = f"{number.statistic} {number.metric}" if number.statistic else number.metric
         return Guess(number.row, reason=f"{what} is not predicted")
-    low, high = _band(number.metric, bands)
+    low, high = _band(number, bands)
     return Guess(number.row, value, value * low, value * high, sheet.value(number))
 
 
-def _band(metric: str, bands: dict[str, tuple[float, float]]) -> tuple[float, float]:
-    """Factors around a prediction: rates have that of throughput, the speed of one user that of TPOT turned round."""
-    if metric in LATENCIES:
-        return bands[metric]
-    if metric.endswith("per_user"):
-        low, high = bands["tpot"]
-        return 1 / high, 1 / low
-    return bands["output_tokens_per_second"]
+def kind(number: Number) -> str:
+    """Whose band holds for a number: rates have that of throughput, the speed of one user that of TPOT (turned round)."""
+    metric = "tpot" if number.metric.endswith("per_user") else number.metric
+    if metric not in LATENCIES:
+        return "output_tokens_per_second"
+    return f"{metric}_tail" if number.statistic in ("p95", "p99", "p999") and metric != "itl" else metric
+
+
+def _band(number: Number, bands: dict[str, tuple[float, float]]) -> tuple[float, float]:
+    """Factors around a prediction."""
+    low, high = bands[kind(number)]
+    return (1 / high, 1 / low) if number.metric.endswith("per_user") else (low, high)
 
 
 def _reason(error: Exception) -> str:

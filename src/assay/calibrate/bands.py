@@ -1,0 +1,122 @@
+"""Error bands by conformal prediction: what left-out runs were measured to do over what was predicted of them.
+
+Each residual counts where the prediction knew as much and the load was alike, so that a band is as wide as such predictions have earned.
+Split-conformal quantiles (Vovk, Gammerman and Shafer 2005) hold the next number like these with a chance of 90 %.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from assay._base.facts import Fact
+from assay.chips import Chip
+from assay.points import Number
+from assay.search.evidence import ANY, KNOWN
+from assay.validate.predict import kind
+from assay.validate.validation import Validation, stated
+
+OUTSIDE = 0.05  # on each side
+FEW = 30  # numbers: with fewer a load has no band of its own
+SET_OUTSIDE, SET_FEW = 0.10, 10  # no collection of so many numbers may lie further outside
+
+
+@dataclass(frozen=True)
+class Residual:
+    """Logarithm of measured over predicted, and what it is told apart by."""
+
+    execution: str
+    known: str
+    load: str
+    metric: str
+    collection: str
+    value: float
+
+
+def residuals(validation: Validation) -> Iterator[Residual]:
+    """Those of a validation's scored numbers."""
+    for point, number, guess, said in validation.rows():
+        if guess.predicted and number.scored and number.value and not stated(point, number):
+            chip = Chip.load(str(point.said("chip")))
+            yield Residual(chip.execution, said.known, said.load, kind(number), str(point.said("set")), _log(number, guess.predicted))
+
+
+def _log(number: Number, predicted: float) -> float:
+    ratio = math.log((number.value or 1.0) / predicted)
+    return -ratio if number.metric.endswith("per_user") else ratio
+
+
+@dataclass(frozen=True)
+class Band:
+    """Factors by metric that hold 90 % of `rows` numbers, for one execution, knowledge and load."""
+
+    execution: str
+    known: str
+    load: str
+    rows: int
+    factors: dict[str, Fact[float]]
+
+
+def banded(found: Iterable[Residual]) -> list[Band]:
+    """A band for each load under which there are enough numbers, and one for any load; what is known less well is never surer."""
+    rows = sorted(found, key=lambda row: (row.execution, KNOWN.index(row.known), row.load, row.metric, row.collection, row.value))
+    bands = []
+    for execution, known in dict.fromkeys((row.execution, row.known) for row in rows):
+        alike = [row for row in rows if (row.execution, row.known) == (execution, known)]
+        for load in (*sorted({row.load for row in alike}), ANY):
+            under = [row for row in alike if load in (row.load, ANY)]
+            factors = dict(_factors(under, 1 if load == ANY else FEW))
+            if factors:
+                bands.append(Band(execution, known, load, len(under), factors))
+    return bands
+
+
+def _factors(rows: Sequence[Residual], least: int) -> Iterator[tuple[str, Fact[float]]]:
+    for metric in sorted({row.metric for row in rows}):
+        of_metric = [row for row in rows if row.metric == metric]
+        if len(of_metric) >= least:
+            yield metric, _holding(of_metric)
+
+
+def _holding(rows: Sequence[Residual]) -> Fact[float]:
+    """The interval that holds all but OUTSIDE of the numbers on each side, wider where it would leave out a collection."""
+    low, high = _quantiles(np.array([row.value for row in rows]), OUTSIDE)
+    for name in sorted({row.collection for row in rows}):
+        own = np.array([row.value for row in rows if row.collection == name])
+        if len(own) >= SET_FEW:
+            lower, higher = _quantiles(own, SET_OUTSIDE)
+            low, high = min(low, lower), max(high, higher)
+    middle = float(np.median([row.value for row in rows]))
+    low, high = min(low, 0.0), max(high, 0.0)
+    value = min(max(middle, low), high)
+    return Fact(math.exp(value), math.exp(low), math.exp(high))
+
+
+def _quantiles(values: np.ndarray[tuple[int], np.dtype[np.float64]], outside: float) -> tuple[float, float]:
+    """The conformal quantiles: of n + 1 ranks, the extremes where n is too small."""
+    ordered, count = np.sort(values), len(values)
+    rank = int(outside * (count + 1))
+    low, high = max(rank - 1, 0), min(count - rank, count - 1)
+    return float(ordered[low]), float(ordered[high])
+
+
+def document(bands: Sequence[Band], source: str) -> str:
+    """The text of data/calibration/bands.toml."""
+    lines = [
+        "# Error bands, written by `make calibrate`: not to be edited by hand.",
+        f"# Measured over predicted, of runs left out of the fit: {source}.",
+        "# value is the median; low and high hold 90 % of the numbers, and 80 % of those of each collection.",
+    ]
+    for band in bands:
+        lines += [
+            "",
+            "[[band]]",
+            f'execution = "{band.execution}"',
+            f'known = "{band.known}"',
+            f'load = "{band.load}"',
+            f"rows = {band.rows}",
+        ]
+        for metric, fact in band.factors.items():
+            lines.append(f"factor.{metric} = {{ value = {fact.value:.4g}, low = {fact.low:.4g}, high = {fact.high:.4g} }}")
+    return "\n".join(lines) + "\n"

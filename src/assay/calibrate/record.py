@@ -1,0 +1,38 @@
+"""Levels of constants as a data file."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from assay._base.facts import Fact
+from assay.cost.constants import Calibration, Level
+
+NOTHING = 0.005  # a factor this near to 1 is left out
+
+
+def document(calibration: Calibration, source: str, date: str) -> str:
+    """The text of data/calibration/fitted.toml; `source` says what the factors were fitted to."""
+    head = [
+        "# Constants fitted to measured runs, written by `make calibrate`: not to be edited by hand.",
+        f"# Fitted to {source}, {date}.",
+        "# value is a factor on the level above; low and high hold it with a chance of 90 %.",
+    ]
+    return "\n".join([*head, *(line for level in calibration.levels for line in _level(level))]) + "\n"
+
+
+def _level(level: Level) -> Iterator[str]:
+    kept = {name: fact for name, fact in level.factors.items() if abs(fact.value - 1) > NOTHING}
+    if not kept:
+        return
+    yield ""
+    yield "[[level]]"
+    for key in ("execution", "engine", "family", "chip"):
+        if getattr(level, key):
+            yield f'{key} = "{getattr(level, key)}"'
+    yield f"runs = {level.runs}"
+    yield from factors(kept.items())
+
+
+def factors(named: Iterable[tuple[str, Fact[Any]]]) -> Iterator[str]:
+    """Lines of factors by `table.key`."""
+    for name, fact in named:
+        yield f"factor.{name} = {{ value = {fact.value:.4g}, low = {fact.low:.4g}, high = {fact.high:.4g} }}"
