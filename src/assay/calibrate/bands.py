@@ -13,7 +13,7 @@ import numpy as np
 from assay._base.facts import Fact
 from assay.chips import Chip
 from assay.points import Number
-from assay.search.evidence import ANY, KNOWN
+from assay.search.evidence import ANY, KNOWN, METRICS
 from assay.validate.predict import kind
 from assay.validate.validation import Validation, stated
 
@@ -69,7 +69,20 @@ def banded(found: Iterable[Residual]) -> list[Band]:
             factors = dict(_factors(under, 1 if load == ANY else FEW))
             if factors:
                 bands.append(Band(execution, known, load, len(under), factors))
-    return bands
+    return [*bands, *(_last(execution, bands) for execution in dict.fromkeys(band.execution for band in bands))]
+
+
+def _last(execution: str, bands: Sequence[Band]) -> Band:
+    """For whom nothing at all is known, metrics of which no such run tells: the widest band of those that are known better."""
+    there = [band for band in bands if band.execution == execution]
+    said = {metric for band in there if (band.known, band.load) == (KNOWN[-1], ANY) for metric in band.factors}
+    factors = {}
+    for metric in (metric for metric in METRICS if metric not in said):
+        every = [band.factors[metric] for band in there if metric in band.factors]
+        every = every or [band.factors[name] for band in there for name in (metric.removesuffix("_tail"), "tpot") if name in band.factors]
+        lows, highs = ([float(getattr(fact, side) or fact.value) for fact in every] for side in ("low", "high"))
+        factors[metric] = Fact(every[0].value, min(lows), max(highs))
+    return Band(execution, KNOWN[-1], ANY, 0, factors)
 
 
 def _factors(rows: Sequence[Residual], least: int) -> Iterator[tuple[str, Fact[float]]]:
@@ -109,14 +122,8 @@ def document(bands: Sequence[Band], source: str) -> str:
         "# value is the median; low and high hold 90 % of the numbers, and 80 % of those of each collection.",
     ]
     for band in bands:
-        lines += [
-            "",
-            "[[band]]",
-            f'execution = "{band.execution}"',
-            f'known = "{band.known}"',
-            f'load = "{band.load}"',
-            f"rows = {band.rows}",
-        ]
+        told = (f'{key} = "{getattr(band, key)}"' for key in ("execution", "known", "load"))
+        lines += ["", "[[band]]", *told, f"rows = {band.rows}"]
         for metric, fact in band.factors.items():
             lines.append(f"factor.{metric} = {{ value = {fact.value:.4g}, low = {fact.low:.4g}, high = {fact.high:.4g} }}")
     return "\n".join(lines) + "\n"
