@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint bench calibrate clean
 
 setup: .venv/.dev
 
@@ -26,6 +26,10 @@ lint: .venv/.dev
 # make bench ONLY='kernel memory' runs some sections.
 bench: .venv/.run
 	$(BIN)/python benchmarks/run.py $(ONLY)
+
+# Derives every fitted constant and band again from the shipped table of published runs.
+calibrate: .venv/.run
+	$(BIN)/python docs/make_calibration.py
 
 clean:
 	rm -rf .venv demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

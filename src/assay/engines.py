@@ -59,7 +59,7 @@ class Engine:
     `defaults` hold where no override names the chip's family (see `defaults_on`). `host_step` and `host_sequence` are seconds
     that the chip waits for the host per step, and per sequence and step; None means that the generic constant holds. `until` is the
     last day (YYYY-MM-DD) or month (YYYY-MM) of the period that the file describes, None for today's; `of` names the engine whose earlier
-    period that is.
+    period that is. `quarter` (such as 2026Q2) is the quarter of a year as of which it was loaded, "" today.
     """
 
     name: str
@@ -77,13 +77,17 @@ class Engine:
     until: str | None
     notes: tuple[str, ...]
     file: Path
+    quarter: str = ""
 
     @classmethod
     def load(cls, reference: str) -> Self:
-        """Read a catalogue name, an alias or a .toml file.
+        """Read a catalogue name, an alias or a .toml file; NAME@DATE is the engine as it was then (see `at`).
 
         Raises InputError that names file, field and remedy when the engine is not known or its file is wrong.
         """
+        name, mark, date = reference.rpartition("@")
+        if mark:
+            return at(name, date)
         path = catalogue.find("engines", reference)
         document = schema.read(path, "engine")
         if "defaults" not in document:
@@ -164,14 +168,15 @@ def at(name: str, date: str | None) -> Engine:
     """The engine as it was on a date that is as exact as known (YYYY, YYYY-MM or YYYY-MM-DD): its earliest period that had not ended.
 
     None is today; of a year or a month the first day counts. A period that is named itself, or a file of the user, is what it is.
-    Raises InputError when the engine is not known or the date is none.
+    It knows its quarter of the year, where a month is known. Raises InputError when the engine is not known or the date is none.
     """
     engine = Engine.load(name)
     if date is None:
         return engine
     if not _is_date(date, DATES):
         raise InputError("date", "", f"is {date!r}, which is no date", "Give YYYY, YYYY-MM or YYYY-MM-DD")
-    return next((period for period in _periods(engine.file) if period.until and date[: len(period.until)] <= period.until), engine)
+    found = next((period for period in _periods(engine.file) if period.until and date[: len(period.until)] <= period.until), engine)
+    return replace(found, quarter=f"{date[:4]}Q{(int(date[5:7]) + 2) // 3}") if len(date) > len("2026") else found
 
 
 @cache

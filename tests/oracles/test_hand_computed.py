@@ -20,7 +20,7 @@ from assay.models import Model
 from assay.search.plant import Plant, build
 from assay.simulate.reference import attended
 
-GENERIC = shipped().constants(Chip.load("h100-sxm"), "generic")  # the calibrated constants are data: read here, as they are no sums
+GENERIC = shipped().constants(Chip.load("h100-sxm"), Engine.load("generic"))  # data: read here, as they are no sums
 FIXED = GENERIC.fixed
 H100_BF16, H100_BANDWIDTH, NVLINK, INFINIBAND = 989e12, 3.35e12, 450e9, 50e9
 

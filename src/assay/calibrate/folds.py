@@ -40,8 +40,8 @@ def without(result: Result, folds: Sequence[str]) -> dict[str, Calibration]:
     of_rows = np.array(folds)[pool.rows.run]
     found = {}
     for fold in sorted(set(folds)):
-        factors = pool.refit(result.fitted, (of_rows != fold).astype(np.float64))
-        found[fold] = pool.calibration(factors)
+        mask = (of_rows != fold).astype(np.float64)
+        found[fold] = pool.calibration(pool.refit(result.fitted, mask), mask=mask)
     return found
 
 

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from assay._base.errors import AssayError
-from assay.cost.constants import Calibration, Constants
+from assay.cost.constants import Calibration, Constants, Where
 from assay.cost.roofline import Machine
 from assay.cost.totals import Steps, counted, totals
 from assay.points import Point
@@ -58,10 +58,10 @@ class Observation:
     accepts: Floats
 
     @property
-    def places(self) -> tuple[str, str, str]:
-        """Engine, family and chip, whose levels hold for it."""
+    def where(self) -> Where:
+        """Whose levels hold for it."""
         part = self.stages[0].plant.part
-        return part.engine.name, part.chip.family, part.chip.name
+        return Where(part.engine.name, part.chip.family, part.chip.name, part.engine.quarter)
 
     @property
     def execution(self) -> str:

@@ -15,7 +15,7 @@ from assay._base.facts import Fact
 from assay.calibrate.observe import Observation
 from assay.calibrate.rows import Rows
 from assay.calibrate.terms import KERNELS, LEVELS, Terms, ignorance
-from assay.cost.constants import Calibration, Level, generic
+from assay.cost.constants import Calibration, Level, Where, generic
 from assay.steptime import Floats
 
 NUDGE = 0.01  # of a logarithm, for slopes
@@ -26,14 +26,14 @@ HALVINGS = 3
 ROBUST = 1.5  # errors beyond so many times their noise count less and less
 SURE = 1.645  # standard deviations on each side: 90 %
 
-Key = tuple[str, str, str, str]  # level, engine, family, chip
+Key = tuple[str, Where]  # the name of a level, and for what it holds
 
 
 def keys(observation: Observation) -> list[Key]:
     """The levels that hold for a run, the widest first."""
-    engine, family, chip = observation.places
-    named = ("", "", ""), (engine, "", ""), ("", family, ""), (engine, family, ""), ("", "", chip)
-    return [(level, *names) for level, names in zip(LEVELS, named, strict=True)]
+    engine, family, chip, quarter = observation.where
+    named = (Where(), Where(engine), Where("", family), Where(engine, family), Where("", "", chip), Where(engine, family, "", quarter))
+    return list(zip(LEVELS, named, strict=True))
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,25 +139,26 @@ class Pool:
 
     def factors(self, calibration: Calibration) -> Floats:
         """The logarithms of a calibration's factors, shape (K, J); nothing where it has no such level."""
-        levels = {(level.engine, level.family, level.chip): level.factors for level in calibration.levels if level.execution == KERNELS}
+        levels = {level.where: level.factors for level in calibration.levels if level.execution == KERNELS}
         found = np.zeros((len(self.keys), len(self.terms.names)))
-        for at, (_, engine, family, chip) in enumerate(self.keys):
+        for at, (_, where) in enumerate(self.keys):
             for to, name in enumerate(self.terms.names):
-                fact = levels.get((engine, family, chip), {}).get(name)
+                fact = levels.get(where, {}).get(name)
                 found[at, to] = math.log(fact.value) if fact else 0.0
         return found
 
-    def calibration(self, factors: Floats, deviations: Floats | None = None) -> Calibration:
-        """The factors as levels of constants."""
-        runs = np.bincount(self.levels.ravel(), minlength=len(self.keys))
+    def calibration(self, factors: Floats, deviations: Floats | None = None, mask: Floats | None = None) -> Calibration:
+        """The factors as levels of constants, each with the runs that taught it: those with rows that `mask` leaves in."""
+        taught = np.unique(self.rows.run if mask is None else self.rows.run[mask > 0])
+        runs = np.bincount(self.levels[taught].ravel(), minlength=len(self.keys))
         wide = np.zeros_like(factors) if deviations is None else SURE * deviations
         found = []
-        for at, (_, engine, family, chip) in enumerate(self.keys):
+        for at, (_, where) in enumerate(self.keys):
             each = {
                 name: Fact(_short(factors[at, to]), _short(factors[at, to] - wide[at, to]), _short(factors[at, to] + wide[at, to]))
                 for to, name in enumerate(self.terms.names)
             }
-            found.append(Level(KERNELS, engine, family, chip, each, int(runs[at])))
+            found.append(Level(KERNELS, where, each, int(runs[at])))
         return Calibration(tuple(found))
 
 

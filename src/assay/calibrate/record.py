@@ -9,11 +9,11 @@ from assay.cost.constants import Calibration, Level
 NOTHING = 0.005  # a factor this near to 1 is left out
 
 
-def document(calibration: Calibration, source: str, date: str) -> str:
+def document(calibration: Calibration, source: str) -> str:
     """The text of data/calibration/fitted.toml; `source` says what the factors were fitted to."""
     head = [
         "# Constants fitted to measured runs, written by `make calibrate`: not to be edited by hand.",
-        f"# Fitted to {source}, {date}.",
+        f"# Fitted to {source}.",
         "# value is a factor on the level above; low and high hold it with a chance of 90 %.",
     ]
     return "\n".join([*head, *(line for level in calibration.levels for line in _level(level))]) + "\n"
@@ -21,13 +21,12 @@ def document(calibration: Calibration, source: str, date: str) -> str:
 
 def _level(level: Level) -> Iterator[str]:
     kept = {name: fact for name, fact in level.factors.items() if abs(fact.value - 1) > NOTHING}
-    if not kept:
+    if not (kept or level.runs):
         return
     yield ""
     yield "[[level]]"
-    for key in ("execution", "engine", "family", "chip"):
-        if getattr(level, key):
-            yield f'{key} = "{getattr(level, key)}"'
+    yield f'execution = "{level.execution}"'
+    yield from (f'{key} = "{name}"' for key, name in level.where._asdict().items() if name)
     yield f"runs = {level.runs}"
     yield from factors(kept.items())
 

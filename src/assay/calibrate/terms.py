@@ -11,7 +11,7 @@ from assay.cost.constants import generic_facts
 from assay.points import Number
 
 KERNELS = "kernel-by-kernel"
-LEVELS = ("generic", "engine", "family", "pair", "chip")
+LEVELS = ("generic", "engine", "family", "pair", "chip", "quarter")
 
 
 @dataclass(frozen=True)

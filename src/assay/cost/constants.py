@@ -1,18 +1,20 @@
 """The constants of the cost model: generic physics, and what fits to measured runs have found above it, level by level.
 
-A level holds for an engine, a chip family, both, or a chip, and multiplies constants of all levels that hold more widely
-(data/calibration/generic.toml and fitted.toml). Where nothing was measured no level holds, and generic physics is left.
+A level holds for an engine, a chip family, both, a chip, or both in a quarter of a year, since engines change as they are developed.
+It multiplies constants of all levels that hold more widely (data/calibration/generic.toml and fitted.toml). Where nothing was measured
+no level holds, and generic physics is left.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from assay._base.facts import Fact
 from assay._base.schema import DATA, read
 from assay.chips import Chip
+from assay.engines import Engine
 
 Table = dict[str, float]
 
@@ -43,21 +45,28 @@ class Constants:
         return Constants(**tables)
 
 
+class Where(NamedTuple):
+    """For what a level holds: engine, chip family, chip, quarter of a year; "" for any."""
+
+    engine: str = ""
+    family: str = ""
+    chip: str = ""
+    quarter: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Level:
-    """Factors on constants by `table.key`, for chips of one way of execution; `engine`, `family` and `chip` are "" for any."""
+    """Factors on constants by `table.key`, for chips of one way of execution, and the measured runs that they were fitted to."""
 
     execution: str
-    engine: str
-    family: str
-    chip: str
+    where: Where
     factors: Mapping[str, Fact[float]]
     runs: int = 0
 
     def holds(self, chip: Chip, engine: str) -> bool:
-        """Whether it is for this chip under this engine."""
-        said = ((self.execution, chip.execution), (self.engine, engine), (self.family, chip.family), (self.chip, chip.name))
-        return all(wanted in ("", there) for wanted, there in said)
+        """Whether it is, in its quarter, for this chip under this engine."""
+        there = Where(engine, chip.family, chip.name)
+        return self.execution == chip.execution and all(wanted in ("", said) for wanted, said in zip(self.where[:3], there, strict=False))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,14 +78,19 @@ class Calibration:
     @cached_property
     def fingerprint(self) -> str:
         """Changes with any factor."""
-        rows = [(vars(level) | {"factors": sorted((name, fact.value) for name, fact in level.factors.items())}) for level in self.levels]
+        rows = [
+            (each.execution, each.where, each.runs, sorted((name, fact.value) for name, fact in each.factors.items()))
+            for each in self.levels
+        ]
         return blake2b(repr(rows).encode(), digest_size=8).hexdigest()
 
-    def holding(self, chip: Chip, engine: str) -> tuple[Level, ...]:
-        """The levels that are for this chip under this engine."""
-        return tuple(level for level in self.levels if level.holds(chip, engine))
+    def holding(self, chip: Chip, engine: Engine) -> tuple[Level, ...]:
+        """The levels that are for this chip under this engine: of quarters the engine's, else the last before it, of today's the last."""
+        levels = [level for level in self.levels if level.holds(chip, engine.name)]
+        passed = [level.where.quarter for level in levels if level.where.quarter <= (engine.quarter or "9999")]
+        return tuple(level for level in levels if level.where.quarter in ("", max(passed, default="")))
 
-    def constants(self, chip: Chip, engine: str) -> Constants:
+    def constants(self, chip: Chip, engine: Engine) -> Constants:
         """Generic physics times the factors of all levels that hold."""
         found = generic(chip.execution)
         for level in self.holding(chip, engine):
@@ -106,9 +120,9 @@ def shipped() -> Calibration:
 def levels(rows: Iterable[Mapping[str, Any]]) -> Iterable[Level]:
     """Levels from the rows of a document."""
     for row in rows:
-        where = {key: row.get(key, "") for key in ("execution", "engine", "family", "chip")}
-        factors = {f"{table}.{key}": fact for table, facts in row["factor"].items() for key, fact in facts.items()}
-        yield Level(**where, factors=factors, runs=row["runs"])
+        where = Where(*(row.get(key, "") for key in Where._fields))
+        factors = {f"{table}.{key}": fact for table, facts in row.get("factor", {}).items() for key, fact in facts.items()}
+        yield Level(row["execution"], where, factors, row["runs"])
 
 
 @cache

@@ -126,6 +126,6 @@ def _outward(part: Part) -> Wire:
         remedy = "Add one, or give link_bandwidth and link_latency in the deployment file"
         raise InputError("link_bandwidth", chip.name, "has no [[link]] over which caches could go", remedy)
     link = chip.links[-1]
-    hop = link.latency.value if link.latency else shipped().constants(chip, part.engine.name).collective["hop"]
+    hop = link.latency.value if link.latency else shipped().constants(chip, part.engine).collective["hop"]
     side = f"{link.name} of {count:g} chip{'s' * (count > 1)}, one rank of {_name(part)}"
     return Wire(link.bandwidth.value * count, hop, f"{side}, at its peak, the slower side")

@@ -9,6 +9,7 @@ from assay._base.schema import DATA, read
 from assay.chips import Chip
 from assay.cost.constants import Calibration, shipped
 from assay.deployments import Part
+from assay.engines import Engine, for_family
 from assay.search.runs import Evidence
 from assay.workloads import Workload
 
@@ -19,12 +20,12 @@ CROWDED, BUSY = 64, 8  # requests on a chip
 ANY = "any"
 
 
-def known(chip: Chip, engine: str, calibration: Calibration | None = None) -> str:
+def known(chip: Chip, engine: Engine, calibration: Calibration | None = None) -> str:
     """Which of KNOWN constants were fitted to: this engine on this chip, on a chip of its family, one of both, or neither."""
     levels = [level for level in (calibration or shipped()).holding(chip, engine) if level.runs]
-    if any(level.engine and level.family for level in levels):
-        return "chip" if any(level.chip for level in levels) else "sibling"
-    return "relative" if any(level.engine or level.family for level in levels) else "nothing"
+    if any(level.where.engine and level.where.family for level in levels):
+        return "chip" if any(level.where.chip for level in levels) else "sibling"
+    return "relative" if any(level.where.engine or level.where.family for level in levels) else "nothing"
 
 
 def circumstances(workload: Workload, parts: Sequence[Part]) -> str:
@@ -41,9 +42,9 @@ def circumstances(workload: Workload, parts: Sequence[Part]) -> str:
     return load + ", speculation" * speculates + ", disaggregated" * (len({part.role for part in parts}) > 1)
 
 
-def evidence_of(chip: Chip, engine: str = "") -> Evidence:
+def evidence_of(chip: Chip, engine: Engine | None = None) -> Evidence:
     """What is known of predictions for this chip under an engine, of the best known one when none is named."""
-    found = known(chip, engine) if engine else min((known(chip, name) for name in _engines(chip)), key=KNOWN.index)
+    found = known(chip, engine) if engine else min((known(chip, each) for each in for_family(chip.family)), key=KNOWN.index)
     why = f"{chip.name}: {_WORDS[found]}; {_lacks(chip)}"
     weak = [name for name, fact in _used(chip).items() if fact.confidence in ("C", "D")]
     return Evidence(
@@ -57,11 +58,6 @@ _WORDS = {
     "relative": "constants fitted to serving runs of this engine or of this family, none of both together",
     "nothing": "data sheet and generic constants, none fitted to serving runs of its engine or family",
 }
-
-
-def _engines(chip: Chip) -> list[str]:
-    levels = shipped().levels
-    return ["", *sorted({level.engine for level in levels if level.family == chip.family and level.engine})]
 
 
 def _lacks(chip: Chip) -> str:
@@ -81,7 +77,7 @@ def bands(part: Part, load: str = ANY, calibration: Calibration | None = None) -
     They are as left-out runs had it that were known as well: see data/calibration/bands.toml. Where constants were not fitted to the chip
     and sources disagree on its peak or bandwidth, times may be as much longer or shorter as these say.
     """
-    least = known(part.chip, part.engine.name, calibration)
+    least = known(part.chip, part.engine, calibration)
     table = _table()[part.chip.execution]
     found = {metric: _band(table, least, load, metric) for metric in METRICS}
     if least != "chip":
@@ -118,7 +114,7 @@ _LABELS = ("measured", "calibrated", "spec-only")  # the surest first
 
 def weakest(parts: Sequence[Part], load: str = ANY, calibration: Calibration | None = None) -> tuple[Evidence, dict[str, Band]]:
     """Of several parts the label of the least sure, why, and for each metric the widest of their bands."""
-    found = [evidence_of(part.chip, part.engine.name) for part in parts]
+    found = [evidence_of(part.chip, part.engine) for part in parts]
     label = max((evidence.label for evidence in found), key=_LABELS.index)
     why = dict.fromkeys(evidence.why for evidence in found if evidence.label == label)
     each = [bands(part, load, calibration) for part in parts]

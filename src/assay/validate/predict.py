@@ -55,7 +55,7 @@ def told(point: Point, calibration: Calibration | None = None) -> Told:
     load = circumstances(workload, assembly.parts)
     bands = weakest(assembly.parts, load, calibration)[1]
     guesses = tuple(_guess(number, simulated, sheet, bands) for number in point.numbers)
-    least = max((known(part.chip, part.engine.name, calibration) for part in assembly.parts), key=KNOWN.index)
+    least = max((known(part.chip, part.engine, calibration) for part in assembly.parts), key=KNOWN.index)
     return Told(guesses, (*asked, *said), " + ".join(layouts(assembly)), least, load)
 
 

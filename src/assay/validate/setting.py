@@ -98,7 +98,8 @@ def _plant(model: Model, chip: Chip, asked: Asked, calibration: Calibration) -> 
 def _asked(point: Point, chip: Chip, workload: Workload) -> tuple[Asked, list[str]]:
     """What the run says beside its layout. Limits above what can ever be in flight are lowered to it, which changes nothing."""
     engine, said = _engine(point, chip)
-    given: dict[str, Any] = {"engine": engine.name, **{name: point.said(name) for name in ("weights", "activations", "kv")}}
+    month = f"@{point.said('source_date')[:7]}" if engine.quarter else ""
+    given: dict[str, Any] = {"engine": engine.name + month, **{name: point.said(name) for name in ("weights", "activations", "kv")}}
     given |= {field: point.said(column) for column, field in _LIMITS.items()}
     declared = cached(engine.current, given["weights"]) if given["kv"] is None else None
     if declared:
@@ -153,8 +154,8 @@ def _worker(point: Point, model: Model, asked: Asked, role: str, calibration: Ca
 def _speculated(point: Point, chip: Chip, asked: Asked, calibration: Calibration) -> tuple[Asked, list[str]]:
     if not point.said("speculate"):
         return asked, []
-    engine = asked.engine or GENERIC
-    tokens = point.said("speculate_tokens") or drafted(Engine.load(engine).current, chip.family, asked.dp or 1)
+    engine = Engine.load(asked.engine or GENERIC)
+    tokens = point.said("speculate_tokens") or drafted(engine.current, chip.family, asked.dp or 1)
     acceptance = calibration.constants(chip, engine).speculation["acceptance"]
     widened = max(asked.token_budget or 0, (asked.max_num_seqs or 1) * (1 + tokens))
     told = [f"drafts {tokens} tokens, each accepted with chance {acceptance:.2f}, which the run does not state"]
