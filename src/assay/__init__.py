@@ -31,6 +31,7 @@ __all__ = [
     "Slo",
     "Work",
     "Workload",
+    "calibrate",
     "compare",
     "predict",
     "simulate",
@@ -39,7 +40,7 @@ __all__ = [
 
 _HOMES = {
     "assay._base.errors": ("AssayError", "CannotHold", "InputError"),
-    "assay.api": ("Prices", "compare", "predict", "simulate", "validate"),
+    "assay.api": ("Prices", "calibrate", "compare", "predict", "simulate", "validate"),
     "assay.chips": ("Chip",),
     "assay.deployments": ("Asked", "Deployment"),
     "assay.engines": ("Engine",),

@@ -1,6 +1,6 @@
 """Each command in a few lines: the chain can be read here."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from assay.slo import Slo
 from assay.workloads import LONGEST, TRACES, Workload, describe, drawn, picture
 
 if TYPE_CHECKING:
+    from assay.calibrate.few import Update
     from assay.validate.validation import Validation
 
 
@@ -137,12 +138,23 @@ def validate(
     Without a table those that ship with the package. With `folds` (configuration, chip, model or engine) each run is predicted by
     constants that are fitted to the runs of other folds.
     """
-    from assay.calibrate.folds import refitted
     from assay.points import SHIPPED, read_points
     from assay.validate.validation import validated
 
-    work = work or Work()
-    return validated(read_points(data or [SHIPPED]), sample, seed, work, refitted(folds, work) if folds else None)
+    work, points = work or Work(), read_points(data or [SHIPPED])
+    if not folds:
+        return validated(points, sample, seed, work)
+    from assay.calibrate.folds import refitted
+
+    return validated(points, sample, seed, work, refitted(folds, work))
+
+
+def calibrate(data: Sequence[Path], chip: Chip | str, filled: Mapping[str, Any] | None = None) -> "Update":
+    """A chip's constants updated by measured runs on it; `filled` are conditions of runs, by column, that their tables leave out."""
+    from assay.calibrate.few import updated
+    from assay.points import read_points
+
+    return updated(read_points(data), chip if isinstance(chip, Chip) else Chip.load(chip), filled or {})
 
 
 def plan_one(model: Model, deployment: Deployment) -> Plant:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from assay._base import catalogue, schema
 from assay._base.errors import InputError
@@ -80,7 +80,7 @@ class Engine:
     quarter: str = ""
 
     @classmethod
-    def load(cls, reference: str) -> Self:
+    def load(cls, reference: str) -> "Engine":
         """Read a catalogue name, an alias or a .toml file; NAME@DATE is the engine as it was then (see `at`).
 
         Raises InputError that names file, field and remedy when the engine is not known or its file is wrong.

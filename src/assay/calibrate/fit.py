@@ -7,9 +7,9 @@ from functools import partial
 
 from assay._base.parallel import finished
 from assay.calibrate.observe import Observation, observe
-from assay.calibrate.pooling import Fitted, Pool
+from assay.calibrate.pooling import Fitted, Pool, pooled
 from assay.calibrate.rows import rows
-from assay.calibrate.terms import KERNELS, Terms
+from assay.calibrate.terms import Terms
 from assay.cost.constants import Calibration
 from assay.points import Point
 from assay.validate.validation import in_lots
@@ -54,7 +54,7 @@ def _round(
     points: Sequence[Point], terms: Terms, start: Calibration, executor: Executor | None, progress: Callable[[int, int], None] | None
 ) -> Result:
     observations = observed(points, start, executor, progress)
-    pool = Pool(observations, rows(observations, terms), terms)
+    pool = Pool(observations, rows(observations, terms), terms, pooled(terms))
     fitted = pool.fit(pool.factors(start))
     return Result(pool, fitted, pool.calibration(fitted.factors, fitted.deviations))
 
@@ -62,12 +62,12 @@ def _round(
 def observed(
     points: Sequence[Point], calibration: Calibration, executor: Executor | None, progress: Callable[[int, int], None] | None = None
 ) -> list[Observation]:
-    """The runs that can be predicted and whose chips run kernel by kernel, in the order given."""
+    """The runs that can be predicted, in the order given."""
     lots = in_lots(points, range(len(points)))
     found: dict[int, Observation] = {}
     done = 0
     for at, each in finished(partial(_observe_all, calibration), [[points[place] for place in lot] for lot in lots], executor):
-        found |= {place: one for place, one in zip(lots[at], each, strict=True) if one and one.execution == KERNELS}
+        found |= {place: one for place, one in zip(lots[at], each, strict=True) if one}
         done += len(lots[at])
         if progress:
             progress(done, len(points))

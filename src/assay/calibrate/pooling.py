@@ -5,17 +5,17 @@ by Gauss-Newton steps with a line search; the intervals are those of the last st
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from assay._base.facts import Fact
 from assay.calibrate.observe import Observation
 from assay.calibrate.rows import Rows
-from assay.calibrate.terms import KERNELS, LEVELS, Terms, ignorance
-from assay.cost.constants import Calibration, Level, Where, generic
+from assay.calibrate.terms import LEVELS, Terms, ignorance
+from assay.cost.constants import Calibration, Constants, Level, Where, generic
 from assay.steptime import Floats
 
 NUDGE = 0.01  # of a logarithm, for slopes
@@ -24,16 +24,23 @@ SMALL = 0.003  # share of the objective that a further step must gain
 FARTHEST = 1.0  # of a logarithm in one step
 HALVINGS = 3
 ROBUST = 1.5  # errors beyond so many times their noise count less and less
+CERTAIN = 1e-3  # of a logarithm: a constant without an interval does not move
 SURE = 1.645  # standard deviations on each side: 90 %
 
-Key = tuple[str, Where]  # the name of a level, and for what it holds
+
+class Key(NamedTuple):
+    """The name of a level, the way of execution of its chips, and for what it holds."""
+
+    level: str
+    execution: str
+    where: Where
 
 
 def keys(observation: Observation) -> list[Key]:
     """The levels that hold for a run, the widest first."""
     engine, family, chip, quarter = observation.where
     named = (Where(), Where(engine), Where("", family), Where(engine, family), Where("", "", chip), Where(engine, family, "", quarter))
-    return list(zip(LEVELS, named, strict=True))
+    return [Key(level, observation.execution, where) for level, where in zip(LEVELS, named, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,22 +54,37 @@ class Fitted:
     objective: float
 
 
+@dataclass(frozen=True)
+class Levels:
+    """Which levels hold for a run, the widest first; the constants that they multiply; and how far each may move them, shape (J,)."""
+
+    holding: Callable[[Observation], Sequence[Key]]
+    base: Callable[[Observation], Constants]
+    spread: Callable[[Key], Floats]
+
+
+def pooled(terms: Terms) -> Levels:
+    """All levels, above generic physics."""
+    spread = np.array(terms.spread)
+
+    def widths(key: Key) -> Floats:
+        if key.level != LEVELS[0]:
+            return spread * terms.shares[key.level]
+        return np.array([max(ignorance(name, key.execution), CERTAIN) for name in terms.names])
+
+    return Levels(keys, lambda each: generic(each.execution), widths)
+
+
 class Pool:
     """Runs with their levels, and the rows that they are fitted to."""
 
-    def __init__(self, observations: Sequence[Observation], rows: Rows, terms: Terms) -> None:
-        self.observations, self.rows, self.terms = observations, rows, terms
-        every = sorted({key for each in observations for key in keys(each)}, key=lambda key: (LEVELS.index(key[0]), key))
-        self.keys: tuple[Key, ...] = tuple(every)
-        place = {key: at for at, key in enumerate(every)}
-        self.levels = np.array([[place[key] for key in keys(each)] for each in observations])
-
-    @cached_property
-    def prior(self) -> Floats:
-        """Standard deviation of each factor's logarithm before anything is measured, shape (K, J)."""
-        spread, names = np.array(self.terms.spread), self.terms.names
-        unknown = np.array([max(ignorance(name, KERNELS), 1e-3) for name in names])
-        return np.array([unknown if key[0] == "generic" else spread * self.terms.shares[key[0]] for key in self.keys])
+    def __init__(self, observations: Sequence[Observation], rows: Rows, terms: Terms, levels: Levels) -> None:
+        self.observations, self.rows, self.terms, self.base = observations, rows, terms, levels.base
+        every = {key for each in observations for key in levels.holding(each)}
+        self.keys: tuple[Key, ...] = tuple(sorted(every, key=lambda key: (LEVELS.index(key.level), key)))
+        place = {key: at for at, key in enumerate(self.keys)}
+        self.levels = np.array([[place[key] for key in levels.holding(each)] for each in observations])
+        self.prior = np.array([levels.spread(key) for key in self.keys])  # deviations of logarithms before anything is measured, (K, J)
 
     def fit(self, start: Floats | None = None, mask: Floats | None = None) -> Fitted:
         """The most likely factors; `mask` (R,) leaves rows out where it is 0."""
@@ -104,7 +126,7 @@ class Pool:
             if here.start == here.stop:
                 continue
             columns = np.exp(factors[self.levels[run]].sum(axis=0) + nudges)
-            constants = generic(each.execution).times({name: columns[:, [at]] for at, name in enumerate(names)})
+            constants = self.base(each).times({name: columns[:, [at]] for at, name in enumerate(names)})
             figures = each.under(constants)[:, rows.place[here]]
             predicted[here], slopes[here] = figures[0], ((figures[1:] - figures[0]) / NUDGE).T
         return predicted, slopes
@@ -139,11 +161,11 @@ class Pool:
 
     def factors(self, calibration: Calibration) -> Floats:
         """The logarithms of a calibration's factors, shape (K, J); nothing where it has no such level."""
-        levels = {level.where: level.factors for level in calibration.levels if level.execution == KERNELS}
+        levels = {(level.execution, level.where): level.factors for level in calibration.levels}
         found = np.zeros((len(self.keys), len(self.terms.names)))
-        for at, (_, where) in enumerate(self.keys):
+        for at, key in enumerate(self.keys):
             for to, name in enumerate(self.terms.names):
-                fact = levels.get(where, {}).get(name)
+                fact = levels.get((key.execution, key.where), {}).get(name)
                 found[at, to] = math.log(fact.value) if fact else 0.0
         return found
 
@@ -153,12 +175,12 @@ class Pool:
         runs = np.bincount(self.levels[taught].ravel(), minlength=len(self.keys))
         wide = np.zeros_like(factors) if deviations is None else SURE * deviations
         found = []
-        for at, (_, where) in enumerate(self.keys):
+        for at, key in enumerate(self.keys):
             each = {
                 name: Fact(_short(factors[at, to]), _short(factors[at, to] - wide[at, to]), _short(factors[at, to] + wide[at, to]))
                 for to, name in enumerate(self.terms.names)
             }
-            found.append(Level(KERNELS, where, each, int(runs[at])))
+            found.append(Level(key.execution, key.where, each, int(runs[at])))
         return Calibration(tuple(found))
 
 

@@ -1,10 +1,11 @@
 """Levels of constants as a data file."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from assay._base.facts import Fact
-from assay.cost.constants import Calibration, Level
+from assay.chips import Chip
+from assay.cost.constants import Calibration, Level, named
 
 NOTHING = 0.005  # a factor this near to 1 is left out
 
@@ -17,6 +18,21 @@ def document(calibration: Calibration, source: str) -> str:
         "# value is a factor on the level above; low and high hold it with a chance of 90 %.",
     ]
     return "\n".join([*head, *(line for level in calibration.levels for line in _level(level))]) + "\n"
+
+
+def chip_document(chip: Chip, levels: Sequence[Level]) -> str:
+    """The chip's file with the levels in it, in the place of earlier ones of the same engines."""
+    text = chip.file.read_text(encoding="utf-8")
+    head = text.partition("\n[[calibration]]")[0].rstrip()
+    kept = [row for row in chip.calibration if row["engine"] not in {level.where.engine for level in levels}]
+    lines = [line for row in kept for line in _own(row["engine"], row["runs"], named(row))]
+    lines += [line for level in levels for line in _own(level.where.engine, level.runs, level.factors)]
+    return "\n".join([head, *lines]) + "\n"
+
+
+def _own(engine: str, runs: int, factors_by_name: Mapping[str, Fact[Any]]) -> Iterator[str]:
+    yield from ("", "[[calibration]]", f'engine = "{engine}"', f"runs = {runs}")
+    yield from factors(factors_by_name.items())
 
 
 def _level(level: Level) -> Iterator[str]:

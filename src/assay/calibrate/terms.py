@@ -10,7 +10,6 @@ from assay._base.schema import DATA, read
 from assay.cost.constants import generic_facts
 from assay.points import Number
 
-KERNELS = "kernel-by-kernel"
 LEVELS = ("generic", "engine", "family", "pair", "chip", "quarter")
 
 

@@ -75,6 +75,7 @@ class Chip:
     unpublished: str
     notes: tuple[str, ...]
     file: Path
+    calibration: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
 
     @classmethod
     def load(cls, reference: str | Path) -> "Chip":
@@ -96,6 +97,7 @@ class Chip:
             links=tuple(Link(**row) for row in document.get("link", ())),
             peak=document.get("peak", {}),
             power=Power(**document.get("power", {})),
+            calibration=tuple(document.get("calibration", ())),
             file=file,
             **plain,
         )
@@ -125,8 +127,9 @@ class Chip:
     def to_dict(self) -> dict[str, Any]:
         """The chip with the fields of its file; facts are objects with their evidence, what is absent is left out."""
         converted: dict[str, Any] = _plain(self)
-        if not self.unpublished:
-            del converted["unpublished"]
+        for key in ("unpublished", "calibration"):
+            if not getattr(self, key):
+                del converted[key]
         return {"link" if key == "links" else key: value for key, value in converted.items()}
 
 

@@ -231,6 +231,36 @@ def compare(model: str | None, chips: str | None, scenario: Path | None, out: Pa
 
 
 @cli.command()
+@click.argument("data", type=click.Path(path_type=Path), nargs=-1, required=True)
+@options.chip_flag
+@click.option("--model", help="Model of runs whose table does not say it.")
+@options.layout
+@click.option("--out", type=click.Path(path_type=Path), help="Write the chip's file with the updated constants to this .toml file.")
+@options.json_flag
+def calibrate(data: tuple[Path, ...], chip: str | None, model: str | None, out: Path | None, json: bool, **flags: Any) -> None:
+    """Update a chip's constants by a few measured points: DATA are tables as `validate` reads them; flags fill what they leave out."""
+    from assay import api
+    from assay.calibrate.record import chip_document
+    from assay.report import files
+
+    if chip is None:
+        raise InputError("--chip", "", "is missing", "Name the chip that the points were measured on, or its .toml file")
+    if out:
+        options.writable("--out", out, (".toml",))
+    found = api.calibrate(data, chip, {"model": model, **flags})
+    if out:
+        with files.whole(out) as draft:
+            draft.write_text(chip_document(found.chip, found.levels), encoding="utf-8")
+
+    def show(console: "Console") -> None:
+        console.print(found.summary())
+        if out:
+            console.print(f"chip: {out}")
+
+    options.emit(options.headed(found.to_dict(), None), json, show)
+
+
+@cli.command()
 @click.option(
     "--data",
     type=click.Path(path_type=Path),

@@ -85,10 +85,15 @@ class Calibration:
         return blake2b(repr(rows).encode(), digest_size=8).hexdigest()
 
     def holding(self, chip: Chip, engine: Engine) -> tuple[Level, ...]:
-        """The levels that are for this chip under this engine: of quarters the engine's, else the last before it, of today's the last."""
+        """The levels that are for this chip under this engine: of quarters the engine's, else the last before it, of today's the last.
+
+        What the chip's own file was calibrated to comes last.
+        """
         levels = [level for level in self.levels if level.holds(chip, engine.name)]
         passed = [level.where.quarter for level in levels if level.where.quarter <= (engine.quarter or "9999")]
-        return tuple(level for level in levels if level.where.quarter in ("", max(passed, default="")))
+        own = [Level(chip.execution, Where(row["engine"], "", chip.name), named(row), row["runs"]) for row in chip.calibration]
+        holding = [level for level in levels if level.where.quarter in ("", max(passed, default=""))]
+        return (*holding, *(level for level in own if level.where.engine == engine.name))
 
     def constants(self, chip: Chip, engine: Engine) -> Constants:
         """Generic physics times the factors of all levels that hold."""
@@ -120,9 +125,11 @@ def shipped() -> Calibration:
 def levels(rows: Iterable[Mapping[str, Any]]) -> Iterable[Level]:
     """Levels from the rows of a document."""
     for row in rows:
-        where = Where(*(row.get(key, "") for key in Where._fields))
-        factors = {f"{table}.{key}": fact for table, facts in row.get("factor", {}).items() for key, fact in facts.items()}
-        yield Level(row["execution"], where, factors, row["runs"])
+        yield Level(row["execution"], Where(*(row.get(key, "") for key in Where._fields)), named(row), row["runs"])
+
+
+def _factors(row: Mapping[str, Any]) -> dict[str, Fact[float]]:
+    return {f"{table}.{key}": fact for table, facts in row.get("factor", {}).items() for key, fact in facts.items()}
 
 
 @cache

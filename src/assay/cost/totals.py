@@ -57,16 +57,17 @@ def counted(counts: NDArray[np.int64]) -> Counted:
 
 
 def totals(ops: Sequence[Op], part: Part, machine: Machine, steps: Steps) -> Totals:
-    """Time of all steps, one stage of a pipeline after the other: the interval between steps, summed."""
+    """Time of all steps: the interval between them, summed; in a resident pipeline their latency, as a sequence waits for all stages."""
     sums = _Sums(part, machine, steps)
     step, drafts = by_use(ops)
+    stages = 1 if part.chip.resident else part.pp
     for op in step:
-        sums.add(op, _share(op, depth_of(step), part.pp))
+        sums.add(op, _share(op, depth_of(step), stages))
     sums.add_host()
     sums.add_prefill_attention()
     if drafts and part.speculation:
         for op in drafts:
-            sums.add_draft(op, part.speculation.tokens * _share(op, depth_of(drafts), part.pp))
+            sums.add_draft(op, part.speculation.tokens * _share(op, depth_of(drafts), stages))
         if part.speculation.draft is not None:
             sums.add_draft_host(part.speculation.tokens)
     return Totals(*(np.ravel(each) for each in (sums.decode, sums.mixed, sums.shared)))

@@ -23,6 +23,8 @@ ANY = "any"
 def known(chip: Chip, engine: Engine, calibration: Calibration | None = None) -> str:
     """Which of KNOWN constants were fitted to: this engine on this chip, on a chip of its family, one of both, or neither."""
     levels = [level for level in (calibration or shipped()).holding(chip, engine) if level.runs]
+    if any(level.where.engine and level.where.chip for level in levels):
+        return "chip"
     if any(level.where.engine and level.where.family for level in levels):
         return "chip" if any(level.where.chip for level in levels) else "sibling"
     return "relative" if any(level.where.engine or level.where.family for level in levels) else "nothing"

@@ -1,0 +1,147 @@
+"""A few measured points of one's own, which beat any prior: the constants of an engine on a chip, updated by them.
+
+The prior is what is known without them: the shipped constants, and how far chips, families and engines of which nothing is known have
+been seen to differ. The update is Bayesian, with the noise and the robust error of the fit to published runs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from assay._base.errors import InputError
+from assay._base.facts import Fact
+from assay.calibrate.observe import Observation, observe
+from assay.calibrate.pooling import Key, Levels, Pool
+from assay.calibrate.rows import rows
+from assay.calibrate.terms import Terms, terms
+from assay.chips import Chip
+from assay.cost.constants import Calibration, Constants, Level, Where, shipped
+from assay.points import Point, Points
+from assay.search.evidence import known
+from assay.steptime import Floats
+
+ROUNDS = 2  # of simulation and update
+UNKNOWN: Mapping[str, Sequence[str]] = {
+    "chip": ("chip",),
+    "sibling": ("chip",),
+    "relative": ("pair", "chip"),
+    "nothing": ("engine", "family", "pair", "chip"),
+}  # levels of which nothing is known, by what is
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """An engine's constants on a chip after some runs: factors on the shipped ones, and median errors of the runs' numbers.
+
+    `before` is under the shipped constants, `after` that of each run under constants updated by the others (None for a single run).
+    """
+
+    chip: Chip
+    engines: tuple[str, ...]
+    runs: int
+    numbers: int
+    levels: tuple[Level, ...]
+    before: float
+    after: float | None
+    skipped: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        factors = {level.where.engine: {name: fact.to_dict() for name, fact in level.factors.items()} for level in self.levels}
+        same = ("runs", "numbers", "before", "after", "skipped")
+        return {"chip": self.chip.name, "engines": list(self.engines), **{name: getattr(self, name) for name in same}, "factors": factors}
+
+    def summary(self) -> str:
+        """One line for people."""
+        after = "one run: no other to test it on" if self.after is None else f"{self.after:.0%} after, each run left out in turn"
+        return f"{self.chip.name}: {self.numbers} numbers of {self.runs} runs, median error {self.before:.0%} before, {after}"
+
+
+def updated(points: Points, chip: Chip, filled: Mapping[str, Any]) -> Update:
+    """Update a chip's constants by measured runs on it; `filled` are conditions of runs that their table leaves out.
+
+    Raises InputError when no run can be predicted.
+    """
+    given = [_completed(point, chip, filled) for point in points.runs]
+    what, calibration = terms(), shipped()
+    found = [each for each in (observe(point, calibration) for point in given) if each]
+    pool = _pool(found, what, calibration, points)
+    before = float(np.median(_errors(pool, pool.predict(np.zeros_like(pool.prior))[0])))
+    for turn in range(1, ROUNDS + 1):
+        fitted = pool.fit()
+        made = Calibration((*calibration.levels, *pool.calibration(fitted.factors).levels))
+        if turn < ROUNDS:
+            found = [each for each in (observe(point, made) for point in given) if each]
+            pool = _pool(found, what, calibration, points)
+    after = _left_out(pool, fitted.factors) if len(set(pool.rows.run.tolist())) > 1 else None
+    engines = tuple(dict.fromkeys(key.where.engine for key in pool.keys))
+    levels = tuple(_whole(level, chip, calibration) for level in pool.calibration(fitted.factors, fitted.deviations).levels)
+    runs = len(set(pool.rows.run.tolist()))
+    return Update(chip, engines, runs, len(pool.rows.run), levels, before, after, len(given) - runs)
+
+
+def _completed(point: Point, chip: Chip, filled: Mapping[str, Any]) -> Point:
+    """The run on this chip, with what its table leaves out."""
+    stated = {name: value for name, value in filled.items() if value is not None}
+    return replace(point, conditions={**stated, **point.conditions, "chip": str(chip.file)})
+
+
+def _pool(found: Sequence[Observation], what: Terms, calibration: Calibration, points: Points) -> Pool:
+    usable = rows(found, what) if found else None
+    if usable is None or not len(usable.run):
+        remedy = "Give rows with chip, model, engine, load, lengths and a measured value; `assay validate --data FILE` says what is lacking"
+        raise InputError(points.files[0], "", "no run in it can be predicted and held against a number", remedy)
+    shares = {each.where.engine: _unknown(each, calibration, what) for each in found}
+    spread = np.array(what.spread)
+    return Pool(found, usable, what, Levels(_keys, partial(_base, calibration), lambda key: spread * shares[key.where.engine]))
+
+
+def _unknown(observation: Observation, calibration: Calibration, what: Terms) -> float:
+    """Share of the spread that levels of which nothing is known leave open."""
+    part = observation.stages[0].plant.part
+    return float(np.hypot.reduce([what.shares[level] for level in UNKNOWN[known(part.chip, part.engine, calibration)]]))
+
+
+def _keys(observation: Observation) -> list[Key]:
+    where = observation.where
+    return [Key("chip", observation.execution, Where(where.engine, "", where.chip))]
+
+
+def _base(calibration: Calibration, observation: Observation) -> Constants:
+    part = observation.stages[0].plant.part
+    return calibration.constants(part.chip, part.engine)
+
+
+def _errors(pool: Pool, predicted: Floats) -> Floats:
+    ratios: Floats = np.exp(predicted - pool.rows.measured)
+    return np.abs(ratios - 1)
+
+
+def _left_out(pool: Pool, factors: Floats) -> float:
+    """Median error of runs, each under constants fitted to the others."""
+    errors = []
+    for run in sorted(set(pool.rows.run.tolist())):
+        out = pool.rows.run == run
+        predicted, _ = pool.predict(pool.fit(factors, (~out).astype(np.float64)).factors)
+        errors += _errors(pool, predicted)[out].tolist()
+    return float(np.median(errors))
+
+
+def _whole(level: Level, chip: Chip, calibration: Calibration) -> Level:
+    """The factors with those of the shipped level of the chip, which is found by the name that the written file will not have."""
+    shipped_level = [each for each in calibration.levels if each.where == Where("", "", chip.name)]
+    if not shipped_level:
+        return level
+    own = shipped_level[0].factors
+    factors = {name: _product(fact, own.get(name)) for name, fact in level.factors.items()}
+    return Level(level.execution, level.where, factors, level.runs)
+
+
+def _product(fact: Fact[float], other: Fact[float] | None) -> Fact[float]:
+    if other is None:
+        return fact
+    low, high = (other.value * float(side if side is not None else fact.value) for side in (fact.low, fact.high))
+    return Fact(other.value * fact.value, low, high)
