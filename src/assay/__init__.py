@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from assay._base.errors import AssayError, CannotHold, InputError
-    from assay.api import Prices, compare, predict, simulate, validate
+    from assay.api import Prices, calibrate, compare, predict, simulate, validate
     from assay.chips import Chip
     from assay.deployments import Asked, Deployment
     from assay.engines import Engine

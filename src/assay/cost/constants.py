@@ -128,7 +128,8 @@ def levels(rows: Iterable[Mapping[str, Any]]) -> Iterable[Level]:
         yield Level(row["execution"], Where(*(row.get(key, "") for key in Where._fields)), named(row), row["runs"])
 
 
-def _factors(row: Mapping[str, Any]) -> dict[str, Fact[float]]:
+def named(row: Mapping[str, Any]) -> dict[str, Fact[float]]:
+    """Factors of a row of a document by `table.key`."""
     return {f"{table}.{key}": fact for table, facts in row.get("factor", {}).items() for key, fact in facts.items()}
 
 
