@@ -7,10 +7,12 @@ been seen to differ. The update is Bayesian, with the noise and the robust error
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from assay._base.catalogue import find, names
 from assay._base.errors import InputError
 from assay._base.facts import Fact
 from assay.calibrate.observe import Observation, observe
@@ -18,7 +20,8 @@ from assay.calibrate.pooling import Key, Levels, Pool
 from assay.calibrate.rows import rows
 from assay.calibrate.terms import Terms, terms
 from assay.chips import Chip
-from assay.cost.constants import Calibration, Constants, Level, Where, shipped
+from assay.cost.constants import Calibration, Constants, Level, Where, own_level, shipped
+from assay.engines import Engine
 from assay.points import Point, Points
 from assay.search.evidence import known
 from assay.steptime import Floats
@@ -57,15 +60,18 @@ class Update:
     def summary(self) -> str:
         """One line for people."""
         after = "one run: no other to test it on" if self.after is None else f"{self.after:.0%} after, each run left out in turn"
-        return f"{self.chip.name}: {self.numbers} numbers of {self.runs} runs, median error {self.before:.0%} before, {after}"
+        return f"{self.chip.name}: {self.numbers} numbers of {self.runs} run{'s' * (self.runs > 1)}, median error {self.before:.0%} before, {after}"
 
 
 def updated(points: Points, chip: Chip, filled: Mapping[str, Any]) -> Update:
     """Update a chip's constants by measured runs on it; `filled` are conditions of runs that their table leaves out.
 
-    Raises InputError when no run can be predicted.
+    Raises InputError when the runs are of other chips or of unknown engines, or when none of them can be predicted.
     """
+    chip.check_published()
+    _check_chips(points, chip)
     given = [_completed(point, chip, filled) for point in points.runs]
+    _check_engines(points, given, chip)
     what, calibration = terms(), shipped()
     found = [each for each in (observe(point, calibration) for point in given) if each]
     pool = _pool(found, what, calibration, points)
@@ -78,7 +84,8 @@ def updated(points: Points, chip: Chip, filled: Mapping[str, Any]) -> Update:
             pool = _pool(found, what, calibration, points)
     after = _left_out(pool, fitted.factors) if len(set(pool.rows.run.tolist())) > 1 else None
     engines = tuple(dict.fromkeys(key.where.engine for key in pool.keys))
-    levels = tuple(_whole(level, chip, calibration) for level in pool.calibration(fitted.factors, fitted.deviations).levels)
+    found_levels = pool.calibration(fitted.factors, fitted.deviations).levels
+    levels = tuple(_whole(level, _before(chip, level.where.engine, calibration)) for level in found_levels)
     runs = len(set(pool.rows.run.tolist()))
     return Update(chip, engines, runs, len(pool.rows.run), levels, before, after, len(given) - runs)
 
@@ -87,6 +94,34 @@ def _completed(point: Point, chip: Chip, filled: Mapping[str, Any]) -> Point:
     """The run on this chip, with what its table leaves out."""
     stated = {name: value for name, value in filled.items() if value is not None}
     return replace(point, conditions={**stated, **point.conditions, "chip": str(chip.file)})
+
+
+def _check_chips(points: Points, chip: Chip) -> None:
+    """The runs are of one chip: the one named, or where a file is named, whichever its owner calls so."""
+    stated = {str(point.said("chip")) for point in points.runs if point.said("chip")}
+    known = names("chips").values()
+    leads = {_file(name) or name for name in stated}
+    if len(leads) > 1 or (chip.file in known and leads & set(known) - {chip.file}):
+        problem = f"names {', '.join(sorted(stated))}, and {chip.name} is to be calibrated"
+        raise InputError(points.files[0], "chip", problem, "Give the runs of that chip alone")
+
+
+def _file(name: str) -> Path | None:
+    try:
+        return find("chips", name)
+    except InputError:
+        return None
+
+
+def _check_engines(points: Points, given: Sequence[Point], chip: Chip) -> None:
+    """Runs of an engine of which nothing is known would teach constants that its name never leads to."""
+    for name in dict.fromkeys(point.said("engine") for point in given):
+        if name is None:
+            raise InputError(points.files[0], "engine", "is not stated", "Add the column, or give --engine")
+        engine = Engine.load(name)
+        if not engine.runs(chip.family):
+            problem = f"{name} does not run on {chip.name} (family {chip.family})"
+            raise InputError(points.files[0], "engine", problem, f"It runs on: {', '.join(engine.runs_on)}")
 
 
 def _pool(found: Sequence[Observation], what: Terms, calibration: Calibration, points: Points) -> Pool:
@@ -130,14 +165,18 @@ def _left_out(pool: Pool, factors: Floats) -> float:
     return float(np.median(errors))
 
 
-def _whole(level: Level, chip: Chip, calibration: Calibration) -> Level:
-    """The factors with those of the shipped level of the chip, which is found by the name that the written file will not have."""
-    shipped_level = [each for each in calibration.levels if each.where == Where("", "", chip.name)]
-    if not shipped_level:
+def _before(chip: Chip, engine: str, calibration: Calibration) -> Level | None:
+    """The level whose place the update takes in the chip's file: the one there, else the shipped one of the chip, without its runs."""
+    shipped_levels = [replace(level, runs=0) for level in calibration.levels if level.where == Where("", "", chip.name)]
+    return own_level(chip, engine) or next(iter(shipped_levels), None)
+
+
+def _whole(level: Level, before: Level | None) -> Level:
+    """The level with the factors and runs of the one whose place it takes."""
+    if before is None:
         return level
-    own = shipped_level[0].factors
-    factors = {name: _product(fact, own.get(name)) for name, fact in level.factors.items()}
-    return Level(level.execution, level.where, factors, level.runs)
+    factors = {name: _product(fact, before.factors.get(name)) for name, fact in level.factors.items()}
+    return Level(level.execution, level.where, {**before.factors, **factors}, level.runs + before.runs)
 
 
 def _product(fact: Fact[float], other: Fact[float] | None) -> Fact[float]:

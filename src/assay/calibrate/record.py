@@ -1,13 +1,15 @@
 """Levels of constants as a data file."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from assay._base.facts import Fact
 from assay.chips import Chip
-from assay.cost.constants import Calibration, Level, named
+from assay.cost.constants import Calibration, Level
 
 NOTHING = 0.005  # a factor this near to 1 is left out
+TABLE = re.compile(r"\s*(\[\[?)\s*([\w.-]+)\s*\]")
 
 
 def document(calibration: Calibration, source: str) -> str:
@@ -22,17 +24,26 @@ def document(calibration: Calibration, source: str) -> str:
 
 def chip_document(chip: Chip, levels: Sequence[Level]) -> str:
     """The chip's file with the levels in it, in the place of earlier ones of the same engines."""
-    text = chip.file.read_text(encoding="utf-8")
-    head = text.partition("\n[[calibration]]")[0].rstrip()
-    kept = [row for row in chip.calibration if row["engine"] not in {level.where.engine for level in levels}]
-    lines = [line for row in kept for line in _own(row["engine"], row["runs"], named(row))]
-    lines += [line for level in levels for line in _own(level.where.engine, level.runs, level.factors)]
-    return "\n".join([head, *lines]) + "\n"
+    head = "\n".join(_without(chip, {level.where.engine for level in levels})).rstrip()
+    return "\n".join([head, *(line for level in levels for line in _own(level))]) + "\n"
 
 
-def _own(engine: str, runs: int, factors_by_name: Mapping[str, Fact[Any]]) -> Iterator[str]:
-    yield from ("", "[[calibration]]", f'engine = "{engine}"', f"runs = {runs}")
-    yield from factors(factors_by_name.items())
+def _without(chip: Chip, engines: Collection[str]) -> Iterator[str]:
+    """The lines of the chip's file but for what some engines were calibrated to."""
+    rows, dropped = iter(chip.calibration), False
+    for line in chip.file.read_text(encoding="utf-8").splitlines():
+        table = TABLE.match(line)
+        if table and table[1] == "[[" and table[2] == "calibration":
+            dropped = next(rows)["engine"] in engines
+        elif table and not table[2].startswith("calibration."):
+            dropped = False
+        if not dropped:
+            yield line
+
+
+def _own(level: Level) -> Iterator[str]:
+    yield from ("", "[[calibration]]", f'engine = "{level.where.engine}"', f"runs = {level.runs}")
+    yield from factors(level.factors.items())
 
 
 def _level(level: Level) -> Iterator[str]:

@@ -45,6 +45,9 @@ def rows(observations: Sequence[Observation], terms: Terms) -> Rows:
             sigma = terms.sigma(number)
             weight = 1 / (sigma**2 * len(kept) ** 0.5 * crowd[group(each.point)] ** 0.5)
             found.append((run, place, math.log(number.value or 1.0), sigma, weight))
+    if not found:
+        nowhere, nothing = np.array([], np.int64), np.array([], np.float64)
+        return Rows(nowhere, nowhere, nothing, nothing, nothing)
     run_of, place_of, measured, sigmas, weights = zip(*found, strict=True)
     scale = len(found) / sum(each * sigma**2 for each, sigma in zip(weights, sigmas, strict=True))
     return Rows(np.array(run_of), np.array(place_of), np.array(measured), np.array(sigmas), np.array(weights) * scale)

@@ -11,7 +11,7 @@ from assay._base.catalogue import find
 from assay._base.errors import InputError
 from assay._base.facts import Fact
 from assay._base.precisions import precisions
-from assay._base.schema import read
+from assay._base.schema import DATA, read
 
 _MAIN_RATES = ("bf16", "fp16", "fp8", "int8")
 _NUMBERS = ("peak", "memory", "link", "power", "area")
@@ -156,6 +156,7 @@ def _check(document: Mapping[str, Any], file: Path) -> None:
     _check_peak(document.get("peak", {}), file)
     _check_memory(document.get("memory", []), file)
     _check_links(document.get("link", []), file)
+    _check_calibration(document.get("calibration", []), document["execution"], file)
 
 
 def _check_peak(peak: Mapping[str, Any], file: Path) -> None:
@@ -192,8 +193,19 @@ def _check_links(links: Sequence[Mapping[str, Any]], file: Path) -> None:
             raise InputError(file, f"link[{i}].size", problem, "List the links nearest first; each scope joins more chips than the last")
 
 
-def _check_names(kind: str, rows: Sequence[Mapping[str, Any]], file: Path) -> None:
-    names = [row["name"] for row in rows]
+def _check_calibration(rows: Sequence[Mapping[str, Any]], execution: str, file: Path) -> None:
+    _check_names("calibration", rows, file, "engine")
+    known = read(DATA / "calibration" / "generic.toml", "calibration")[execution] if rows else {}
+    for i, row in enumerate(rows):
+        for table, factors in row.get("factor", {}).items():
+            for key in factors:
+                if key not in known.get(table, {}):
+                    near = known.get(table, known)
+                    raise InputError(file, f"calibration[{i}].factor.{table}.{key}", "is no constant", f"Use one of {', '.join(near)}")
+
+
+def _check_names(kind: str, rows: Sequence[Mapping[str, Any]], file: Path, key: str = "name") -> None:
+    names = [row[key] for row in rows]
     for i, name in enumerate(names):
         if name in names[:i]:
-            raise InputError(file, f"{kind}[{i}].name", f"{name!r} stands twice", "Give each its own name")
+            raise InputError(file, f"{kind}[{i}].{key}", f"{name!r} stands twice", f"Give each its own {key}")

@@ -234,19 +234,26 @@ def compare(model: str | None, chips: str | None, scenario: Path | None, out: Pa
 @click.argument("data", type=click.Path(path_type=Path), nargs=-1, required=True)
 @options.chip_flag
 @click.option("--model", help="Model of runs whose table does not say it.")
-@options.layout
+@options.measured
 @click.option("--out", type=click.Path(path_type=Path), help="Write the chip's file with the updated constants to this .toml file.")
 @options.json_flag
 def calibrate(data: tuple[Path, ...], chip: str | None, model: str | None, out: Path | None, json: bool, **flags: Any) -> None:
     """Update a chip's constants by a few measured points: DATA are tables as `validate` reads them; flags fill what they leave out."""
     from assay import api
     from assay.calibrate.record import chip_document
+    from assay.deployments import Asked, check_asked
+    from assay.engines import Engine
+    from assay.models import Model
     from assay.report import files
 
     if chip is None:
         raise InputError("--chip", "", "is missing", "Name the chip that the points were measured on, or its .toml file")
     if out:
         options.writable("--out", out, (".toml",))
+    check_asked(Asked(**flags))
+    for load, name in ((Model.load, model), (Engine.load, flags["engine"])):
+        if name:
+            load(name)
     found = api.calibrate(data, chip, {"model": model, **flags})
     if out:
         with files.whole(out) as draft:

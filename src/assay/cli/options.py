@@ -58,6 +58,7 @@ def _layout_option(name: str) -> Callable[[Any], Any]:
 
 
 layout = _together(*(_layout_option(name) for name in LAYOUT))
+measured = _together(*(_layout_option(name) for name in LAYOUT if name != "speculate"))  # a table itself says what was drafted
 deployment = _together(
     layout,
     click.option("--deployment", "deployment_file", type=click.Path(path_type=Path), help="A TOML file with the deployment instead."),

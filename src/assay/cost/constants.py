@@ -87,13 +87,13 @@ class Calibration:
     def holding(self, chip: Chip, engine: Engine) -> tuple[Level, ...]:
         """The levels that are for this chip under this engine: of quarters the engine's, else the last before it, of today's the last.
 
-        What the chip's own file was calibrated to comes last.
+        What the chip's own file was calibrated to comes last, in the place of the level of the chip alone.
         """
         levels = [level for level in self.levels if level.holds(chip, engine.name)]
         passed = [level.where.quarter for level in levels if level.where.quarter <= (engine.quarter or "9999")]
-        own = [Level(chip.execution, Where(row["engine"], "", chip.name), named(row), row["runs"]) for row in chip.calibration]
         holding = [level for level in levels if level.where.quarter in ("", max(passed, default=""))]
-        return (*holding, *(level for level in own if level.where.engine == engine.name))
+        own = own_level(chip, engine.name)
+        return (*(level for level in holding if level.where != Where("", "", chip.name)), own) if own else tuple(holding)
 
     def constants(self, chip: Chip, engine: Engine) -> Constants:
         """Generic physics times the factors of all levels that hold."""
@@ -126,6 +126,12 @@ def levels(rows: Iterable[Mapping[str, Any]]) -> Iterable[Level]:
     """Levels from the rows of a document."""
     for row in rows:
         yield Level(row["execution"], Where(*(row.get(key, "") for key in Where._fields)), named(row), row["runs"])
+
+
+def own_level(chip: Chip, engine: str) -> Level | None:
+    """The level of an engine in the chip's own file; None where there is none."""
+    rows = [row for row in chip.calibration if row["engine"] == engine]
+    return Level(chip.execution, Where(engine, "", chip.name), named(rows[-1]), rows[-1]["runs"]) if rows else None
 
 
 def named(row: Mapping[str, Any]) -> dict[str, Fact[float]]:

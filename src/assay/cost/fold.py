@@ -72,13 +72,19 @@ def _tabulate(ops: Sequence[Op], machine: Machine, part: Part, sizes: Sizes, *, 
     return interval, latency, joules
 
 
-def _add_host(total: Sum, part: Part, constants: Constants) -> None:
-    """Host time between steps: the engine's own figure where its file gives one. The tokens of one sequence share its part."""
-    engine, resident, sizes = part.engine, part.chip.resident, total.sizes
+def host_seconds(part: Part, constants: Constants) -> tuple[float, float]:
+    """Host time of a step, and of each sequence in it: the engine's own figures where its file gives them."""
+    engine, resident = part.engine, part.chip.resident
     step = engine.host_step.value if engine.host_step and not resident else constants.host["step"]
     sequence = engine.host_sequence.value if engine.host_sequence and not resident else constants.host["sequence"]
+    return step, sequence
+
+
+def _add_host(total: Sum, part: Part, constants: Constants) -> None:
+    """Host time between steps. The tokens of one sequence share its part."""
+    step, sequence = host_seconds(part, constants)
     total.shared[:, HOST, 1:] += step
-    total.sampled[HOST] += sequence / sizes.width * sizes.samples_of_all
+    total.sampled[HOST] += sequence / total.sizes.width * total.sizes.samples_of_all
 
 
 def _curve(total: Sum) -> Curve:

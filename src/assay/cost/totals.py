@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.cost.constants import Constants
+from assay.cost.fold import host_seconds
 from assay.cost.residency import by_use, depth_of, stage_share
 from assay.cost.roofline import Machine, decode_slope, latency_seconds, network_seconds, state_seconds, work_seconds
 from assay.deployments import Part
@@ -26,7 +27,7 @@ class Steps:
 
     `own` counts by kind and tokens of one rank, `shared` by kind and tokens of all; `sampled` by samples and `drafting` by sequences
     that draft, of one rank. `decode` sums the context by reach. `lines` are the seconds of prefill attention that its arithmetic and
-    its reading took `under` some constants.
+    its reading took in all stages `under` some constants.
     """
 
     own: tuple[Counted, Counted]
@@ -64,7 +65,7 @@ def totals(ops: Sequence[Op], part: Part, machine: Machine, steps: Steps) -> Tot
     for op in step:
         sums.add(op, _share(op, depth_of(step), stages))
     sums.add_host()
-    sums.add_prefill_attention()
+    sums.add_prefill_attention(stage_share(depth_of(step), stages))
     if drafts and part.speculation:
         for op in drafts:
             sums.add_draft(op, part.speculation.tokens * _share(op, depth_of(drafts), stages))
@@ -101,16 +102,16 @@ class _Sums:
             self.shared += share * sum(decode_slope(op.reach, op, self.machine, width)) * steps.decode[place]
 
     def add_host(self) -> None:
-        host, steps = self.machine.constants.host, self.steps
+        steps, (step, sequence) = self.steps, host_seconds(self.part, self.machine.constants)
         decode, mixed = steps.own if steps.ranks == 1 else steps.shared
-        self.decode += host["step"] * decode[1].sum()
-        self.mixed += host["step"] * mixed[1].sum()
-        self.shared += host["sequence"] / self.part.width * steps.ranks * _sum(steps.sampled)
+        self.decode += step * decode[1].sum()
+        self.mixed += step * mixed[1].sum()
+        self.shared += sequence / self.part.width * steps.ranks * _sum(steps.sampled)
 
-    def add_prefill_attention(self) -> None:
+    def add_prefill_attention(self, share: float) -> None:
         now, then, lines = self.machine.constants, self.steps.under, self.steps.lines
-        self.mixed += lines[0] * then.compute_share["attention"] / now.compute_share["attention"]
-        self.mixed += lines[1] * then.bandwidth_share["kv"] / now.bandwidth_share["kv"]
+        self.mixed += share * lines[0] * then.compute_share["attention"] / now.compute_share["attention"]
+        self.mixed += share * lines[1] * then.bandwidth_share["kv"] / now.bandwidth_share["kv"]
 
     def add_draft(self, op: Op, share: float) -> None:
         steps = self.steps
@@ -122,8 +123,8 @@ class _Sums:
             self.shared += share * state_seconds(op, self.machine) * _sum(steps.drafting)
 
     def add_draft_host(self, passes: int) -> None:
-        host, steps = self.machine.constants.host, self.steps
-        self.shared += passes * (host["step"] * steps.drafting[1].sum() + host["sequence"] * steps.ranks * _sum(steps.drafting))
+        steps, (step, sequence) = self.steps, host_seconds(self.part, self.machine.constants)
+        self.shared += passes * (step * steps.drafting[1].sum() + sequence * steps.ranks * _sum(steps.drafting))
 
     def _each(self, op: Op, at: Counted, kind: int) -> Floats:
         """Seconds of one execution in each of the steps counted `at` their sizes."""
