@@ -60,7 +60,8 @@ class Update:
     def summary(self) -> str:
         """One line for people."""
         after = "one run: no other to test it on" if self.after is None else f"{self.after:.0%} after, each run left out in turn"
-        return f"{self.chip.name}: {self.numbers} numbers of {self.runs} run{'s' * (self.runs > 1)}, median error {self.before:.0%} before, {after}"
+        numbers = f"{self.numbers} numbers of {self.runs} run{'s' * (self.runs > 1)}"
+        return f"{self.chip.name}: {numbers}, median error {self.before:.0%} before, {after}"
 
 
 def updated(points: Points, chip: Chip, filled: Mapping[str, Any]) -> Update:

@@ -1,0 +1,62 @@
+"""What is fitted, and how far it may move."""
+
+import math
+
+import pytest
+
+from assay.calibrate.terms import LEVELS, ignorance, terms
+from assay.cost.constants import generic_facts
+from assay.points import Number
+
+EXECUTIONS = ("kernel-by-kernel", "resident-pipeline")
+
+
+def number(metric: str, statistic: str = "") -> Number:
+    """A measured number of a metric."""
+    return Number(0, metric, statistic, "request", 1.0, "A")
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_what_is_fitted_is_a_constant(execution: str) -> None:
+    """Of either way of execution, with a spread above nothing."""
+    known = {f"{table}.{key}" for table, facts in generic_facts(execution).items() for key in facts}
+    assert set(terms().names) <= known
+    assert len(set(terms().names)) == len(terms().names) == len(terms().spread)
+    assert min(terms().spread) > 0
+
+
+def test_every_level_above_generic_has_its_share() -> None:
+    """None may take more than the spread."""
+    assert set(terms().shares) == set(LEVELS[1:])
+    assert all(0 < share <= 1 for share in terms().shares.values())
+
+
+def test_noise_is_by_metric_and_wider_in_the_tail() -> None:
+    """Percentiles above the 90th."""
+    what = terms()
+    assert what.sigma(number("ttft", "mean")) == what.sigma(number("ttft", "p90")) == what.noise["ttft"]
+    assert what.sigma(number("tpot", "p50")) == what.sigma(number("output_tokens_per_second")) == what.noise["other"]
+    for statistic in ("p95", "p99", "p999"):
+        assert what.sigma(number("ttft", statistic)) == what.noise["ttft"] * what.noise["tail"] > what.noise["ttft"]
+
+
+def test_one_term_can_be_left_out() -> None:
+    """The others keep their spread."""
+    what = terms()
+    for place, name in enumerate(what.names):
+        fewer = what.without(name)
+        assert fewer.names == what.names[:place] + what.names[place + 1 :]
+        assert fewer.spread == what.spread[:place] + what.spread[place + 1 :]
+        assert (fewer.shares, fewer.noise) == (what.shares, what.noise)
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS)
+def test_ignorance_is_the_interval_of_a_generic_constant(execution: str) -> None:
+    """That many standard deviations on each side of the geometric middle reach from low to high; without an interval there is none."""
+    for name in terms().names:
+        table, _, key = name.partition(".")
+        fact, deviation = generic_facts(execution)[table][key], ignorance(name, execution)
+        if fact.low and fact.high:
+            assert math.sqrt(fact.low * fact.high) * math.exp(1.645 * deviation) == pytest.approx(fact.high)
+        else:
+            assert deviation == 0

@@ -1,0 +1,179 @@
+"""Constants in levels: which hold for whom, and what they multiply to."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay._base.facts import Fact
+from assay.calibrate.terms import terms
+from assay.chips import Chip
+from assay.cost.constants import MOST_ACCEPTED, Calibration, Constants, Level, Where, generic, levels, own_level, shipped
+from assay.engines import Engine
+
+KERNELS = "kernel-by-kernel"
+H100, H200, MI300X = (Chip.load(name) for name in ("h100-sxm", "h200-sxm", "mi300x"))
+VLLM, SGLANG = Engine.load("vllm"), Engine.load("sglang")
+
+
+def level(factor: float, *where: str, execution: str = KERNELS, runs: int = 1) -> Level:
+    """A level of one factor, on the share of peak that attention reaches."""
+    return Level(execution, Where(*where), {"compute_share.attention": Fact(factor)}, runs)
+
+
+def factor(calibration: Calibration, chip: Chip, engine: Engine) -> float:
+    """What that share is multiplied by."""
+    return calibration.constants(chip, engine).compute_share["attention"] / generic(chip.execution).compute_share["attention"]
+
+
+EVERY = Calibration(
+    (
+        level(2.0),
+        level(3.0, "vllm"),
+        level(5.0, "", "hopper"),
+        level(7.0, "vllm", "hopper"),
+        level(11.0, "", "", "h100-sxm"),
+        level(13.0, execution="resident-pipeline"),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("chip", "engine", "expected"),
+    [
+        (H100, VLLM, 2 * 3 * 5 * 7 * 11),
+        (H200, VLLM, 2 * 3 * 5 * 7),
+        (H100, SGLANG, 2 * 5 * 11),
+        (MI300X, VLLM, 2 * 3),
+        (MI300X, SGLANG, 2),
+        (Chip.load("groq-lpu-v1"), Engine.load("generic"), 13),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_all_levels_that_hold_are_multiplied(chip: Chip, engine: Engine, expected: float) -> None:
+    """Those for everything, its engine, its family, both, and itself; none of another way of execution."""
+    assert factor(EVERY, chip, engine) == pytest.approx(expected)
+
+
+def test_without_levels_generic_physics_is_left() -> None:
+    """The very constants of generic.toml."""
+    assert Calibration().constants(H100, VLLM) == generic(KERNELS)
+    assert Calibration().holding(H100, VLLM) == ()
+
+
+@pytest.mark.parametrize(
+    ("date", "expected"),
+    [
+        ("2025-02", 1.0),
+        ("2025-06", 2.0),
+        ("2025-08", 2.0),
+        ("2026-01", 3.0),
+        ("2026-04", 3.0),
+        ("2026-07", 5.0),
+        ("2027-01", 5.0),
+        (None, 5.0),
+    ],
+)
+def test_of_quarters_the_engines_counts_else_the_last_before_it(date: str | None, expected: float) -> None:
+    """Of today's engine the last; before the first, none. Levels of other engines are of no account."""
+    calibration = Calibration(
+        (
+            level(3.0, "vllm", "hopper", "", "2026Q1"),
+            level(2.0, "vllm", "hopper", "", "2025Q2"),
+            level(5.0, "vllm", "hopper", "", "2026Q3"),
+            level(9.0, "sglang", "hopper", "", "2026Q2"),
+        )
+    )
+    engine = Engine.load(f"vllm@{date}") if date else VLLM
+    assert factor(calibration, H100, engine) == pytest.approx(expected)
+
+
+def calibrated(chip: Chip, name: str, engine: str, factors: dict[str, dict[str, float]]) -> Chip:
+    """The chip as a file of its owner has it, with what an engine was calibrated to."""
+    tables = {table: {key: Fact(value) for key, value in keys.items()} for table, keys in factors.items()}
+    return replace(chip, name=name, calibration=({"engine": engine, "runs": 4, "factor": tables},))
+
+
+@pytest.mark.parametrize("name", ["mine", "h100-sxm"])
+def test_what_a_chips_own_file_says_stands_in_the_place_of_the_level_of_the_chip(name: str) -> None:
+    """Whatever the file is called; other engines do not mind."""
+    own = calibrated(H100, name, "vllm", {"compute_share": {"attention": 17.0}})
+    assert factor(EVERY, own, VLLM) == pytest.approx(2 * 3 * 5 * 7 * 17)
+    assert factor(EVERY, own, SGLANG) == pytest.approx(factor(EVERY, replace(H100, name=name), SGLANG))
+    found = own_level(own, "vllm")
+    assert found is not None
+    assert (found.where, found.runs) == (Where("vllm", "", name), 4)
+    assert own_level(own, "sglang") is None
+    assert own_level(H100, "vllm") is None
+
+
+@given(
+    st.lists(st.floats(-3, 3), min_size=len(terms().names), max_size=len(terms().names)), st.sampled_from([KERNELS, "resident-pipeline"])
+)
+def test_shares_stay_within_their_limits(logarithms: tuple[float, ...], execution: str) -> None:
+    """Nothing moves more than the bandwidth that is there, the busiest rank does no less than the mean, and drafts err now and then.
+
+    Columns of numbers are limited as single ones are.
+    """
+    factors = dict(zip(terms().names, map(math.exp, logarithms), strict=True))
+    found = generic(execution).times(factors)
+    assert max(*found.bandwidth_share.values(), found.collective["bandwidth_share"]) <= 1
+    assert found.experts["imbalance"] >= 1
+    assert found.speculation["acceptance"] <= MOST_ACCEPTED
+    column = generic(execution).times({name: np.array([[value], [1.0]]) for name, value in factors.items()})
+    for name in factors:
+        assert np.ravel(value_of(column, name)).tolist() == pytest.approx([value_of(found, name), value_of(generic(execution), name)])
+
+
+def value_of(constants: Constants, name: str) -> float:
+    """The constant of this name, as `table.key`."""
+    table, _, key = name.partition(".")
+    return getattr(constants, table)[key]
+
+
+def test_a_factor_multiplies_its_constant_alone() -> None:
+    """And leaves the constants that it came from as they were."""
+    before = generic(KERNELS)
+    for name in terms().names:
+        after = before.times({name: 0.9})
+        moved = [other for other in terms().names if value_of(after, other) != value_of(before, other)]
+        assert moved == ([name] if value_of(before, name) else []), name
+    assert before == generic(KERNELS)
+
+
+def test_the_fingerprint_tells_calibrations_apart() -> None:
+    """By factors, by whom they hold for, and by runs; not by which object it is."""
+    same = [Calibration((level(2.0, "vllm"),)).fingerprint for _ in range(2)]
+    others = [Calibration(), *(Calibration((each,)) for each in (level(2.1, "vllm"), level(2.0, "sglang"), level(2.0, "vllm", runs=2)))]
+    assert same[0] == same[1]
+    assert len({same[0], *(other.fingerprint for other in others)}) == 5
+
+
+def test_levels_of_a_document_leave_out_what_holds_for_any() -> None:
+    """Absent engine, family, chip and quarter hold for all."""
+    rows = [
+        {"execution": KERNELS, "runs": 3},
+        {"execution": KERNELS, "runs": 2, "engine": "vllm", "quarter": "2026Q1", "factor": {"host": {"step": Fact(1.5)}}},
+    ]
+    first, second = levels(rows)
+    assert (first.where, dict(first.factors), first.runs) == (Where(), {}, 3)
+    assert (second.where, dict(second.factors)) == (Where("vllm", "", "", "2026Q1"), {"host.step": Fact(1.5)})
+
+
+def test_what_ships_is_in_order() -> None:
+    """Each level is for engines and chips that exist, of constants that exist, within its interval; the widest come first."""
+    for each in shipped().levels:
+        if each.where.engine:
+            Engine.load(each.where.engine)
+        if each.where.chip:
+            assert Chip.load(each.where.chip).execution == each.execution
+        assert not each.where.quarter or each.where.engine
+        for name, fact in each.factors.items():
+            assert name in terms().names
+            assert (fact.low or fact.value) <= fact.value <= (fact.high or fact.value)
+    named = [sum(map(bool, each.where[:3])) for each in shipped().levels if not each.where.chip]
+    assert named == sorted(named)
+    assert shipped() is shipped()
