@@ -6,16 +6,15 @@ constants nearby, without another simulation.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import numpy as np
 
 from assay._base.errors import AssayError
 from assay.cost.constants import Calibration, Constants, Where
 from assay.cost.roofline import Machine
-from assay.cost.totals import Steps, counted, totals
+from assay.cost.totals import Steps, counted, together, totals
 from assay.points import Point
 from assay.search.assembly import Assembly
 from assay.search.plant import Plant
@@ -68,27 +67,49 @@ class Observation:
         """Way of execution of its chips."""
         return self.stages[0].plant.part.chip.execution
 
-    def under(self, constants: Constants) -> Floats:
-        """Logarithm of the figures under columns of other constants nearby, shape (P, n)."""
-        moved = (self.seconds(constants) - self._seconds) @ self.answers.T
-        for table, key, answers in (("host", "request", self.waits), ("speculation", "acceptance", self.accepts)):
-            there, here = (getattr(each, table)[key] for each in (constants, self.constants))
-            moved = moved + np.log(there / here) * answers
-        return self.figures + moved
+    @property
+    def like(self) -> Hashable:
+        """Equal for runs whose steps cost the same: of the same ops on the same machines, under the same constants."""
+        return tuple(_like(stage) for stage in self.stages), self.where
 
-    @cached_property
-    def _seconds(self) -> Floats:
-        return self.seconds(self.constants)
+
+def _like(stage: Stage) -> Hashable:
+    part, residency = stage.plant.part, stage.plant.machine.residency
+    laid = residency.weight_second, residency.activation_second, residency.kv_second
+    return stage.plant.ops, part.pp, part.width, part.speculation and part.speculation.tokens, stage.steps.ranks, laid
+
+
+class Runs:
+    """Observations whose steps cost the same, whose figures under other constants are found together."""
+
+    def __init__(self, observations: Sequence[Observation]) -> None:
+        self.observations = observations
+        stages = zip(*(each.stages for each in observations), strict=True)
+        self.stages = [Stage(alike[0].plant, together([stage.steps for stage in alike])) for alike in stages]
+        self.base = self.seconds(observations[0].constants)[:, 0]
 
     def seconds(self, constants: Constants) -> Floats:
-        """Logarithm of the time of all decode steps, mixed steps and what they share, shape (P, 3), under columns of constants."""
-        sums = np.zeros((3, np.size(constants.host["step"])))
+        """Logarithm of the time of all decode steps, mixed steps and what they share, shape (3, P, R), under columns of constants."""
+        sums: Floats = np.zeros(())
         for stage in self.stages:
             plant = stage.plant
             machine = Machine(plant.part.chip, plant.machine.residency, constants)
             found = totals(plant.ops, plant.part, machine, stage.steps)
-            sums += np.array([found.decode, found.mixed, found.shared])
-        return np.log(np.maximum(sums, 1e-12)).T
+            sums = sums + np.array([found.decode, found.mixed, found.shared])
+        logarithms: Floats = np.log(np.maximum(sums, 1e-12))
+        return logarithms
+
+    def under(self, constants: Constants) -> list[Floats]:
+        """Logarithm of each run's figures under columns of other constants nearby, shapes (P, n)."""
+        moved = self.seconds(constants) - self.base[:, None]
+        found = []
+        for place, each in enumerate(self.observations):
+            figures = each.figures + moved[:, :, place].T @ each.answers.T
+            for table, key, answers in (("host", "request", each.waits), ("speculation", "acceptance", each.accepts)):
+                there, here = (getattr(some, table)[key] for some in (constants, each.constants))
+                figures = figures + np.log(there / here) * answers
+            found.append(figures)
+        return found
 
 
 def observe(point: Point, calibration: Calibration) -> Observation | None:
@@ -154,8 +175,8 @@ def steps_of(tally: Tally, under: Constants) -> Steps:
     """A tally as counts of the sizes that occurred."""
     own, shared = ((counted(table[DECODE]), counted(table[MIXED])) for table in (tally.tokens, tally.joint))
     arithmetic, reading, *_ = (*tally.line_seconds.tolist(), 0.0)
-    ranks, reaches, lines = tally.times.ranks, tally.times.reaches, (arithmetic, reading)
-    return Steps(own, shared, counted(tally.sampled), counted(tally.draft), tally.decode, reaches, ranks, lines, under)
+    lines, ranks, reaches = np.array([[arithmetic], [reading]]), tally.times.ranks, tally.times.reaches
+    return Steps(own, shared, counted(tally.sampled), counted(tally.draft), tally.decode[:, None], reaches, ranks, lines, under)
 
 
 def _stretched(assembly: Assembly, name: str) -> Assembly:

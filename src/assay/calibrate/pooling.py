@@ -5,14 +5,15 @@ by Gauss-Newton steps with a line search; the intervals are those of the last st
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from assay._base.facts import Fact
-from assay.calibrate.observe import Observation
+from assay.calibrate.observe import Observation, Runs
 from assay.calibrate.rows import Rows
 from assay.calibrate.terms import LEVELS, Terms, ignorance
 from assay.cost.constants import Calibration, Constants, Level, Where, generic
@@ -23,6 +24,8 @@ STEPS, SOLVES = 8, 8  # at most
 SMALL = 0.003  # share of the objective that a further step must gain
 FARTHEST = 1.0  # of a logarithm in one step
 HALVINGS = 3
+STILL = 1e-3  # of a logarithm: a step that moves no more is found
+UNTOLD = 1e-3  # share of the prior's weight below which rows say nothing of a factor
 ROBUST = 1.5  # errors beyond so many times their noise count less and less
 CERTAIN = 1e-3  # of a logarithm: a constant without an interval does not move
 SURE = 1.645  # standard deviations on each side: 90 %
@@ -115,20 +118,27 @@ class Pool:
         step, _ = self._step(fitted.factors, fitted.predicted, fitted.slopes, self.rows.weight * mask)
         return fitted.factors + step
 
+    @cached_property
+    def alike(self) -> list[tuple[list[int], Runs]]:
+        """Places of the observations that have rows, those whose steps cost the same together."""
+        found: dict[Hashable, list[int]] = {}
+        for run in np.unique(self.rows.run).tolist():
+            found.setdefault(self.observations[run].like, []).append(run)
+        return [(places, Runs([self.observations[place] for place in places])) for places in found.values()]
+
     def predict(self, factors: Floats) -> tuple[Floats, Floats]:
         """Logarithm of each row (R,) and its slope to the logarithm of each constant (R, J)."""
         names, rows = self.terms.names, self.rows
         predicted, slopes = np.zeros(len(rows.run)), np.zeros((len(rows.run), len(names)))
         starts = np.searchsorted(rows.run, np.arange(len(self.observations) + 1))
         nudges = np.vstack([np.zeros(len(names)), NUDGE * np.eye(len(names))])
-        for run, each in enumerate(self.observations):
-            here = slice(starts[run], starts[run + 1])
-            if here.start == here.stop:
-                continue
-            columns = np.exp(factors[self.levels[run]].sum(axis=0) + nudges)
-            constants = self.base(each).times({name: columns[:, [at]] for at, name in enumerate(names)})
-            figures = each.under(constants)[:, rows.place[here]]
-            predicted[here], slopes[here] = figures[0], ((figures[1:] - figures[0]) / NUDGE).T
+        for places, runs in self.alike:
+            columns = np.exp(factors[self.levels[places[0]]].sum(axis=0) + nudges)
+            constants = self.base(runs.observations[0]).times({name: columns[:, [at]] for at, name in enumerate(names)})
+            for run, each in zip(places, runs.under(constants), strict=True):
+                here = slice(starts[run], starts[run + 1])
+                figures = each[:, rows.place[here]]
+                predicted[here], slopes[here] = figures[0], ((figures[1:] - figures[0]) / NUDGE).T
         return predicted, slopes
 
     def _objective(self, factors: Floats, predicted: Floats, weight: Floats) -> float:
@@ -147,17 +157,20 @@ class Pool:
         starts = np.arange(count + 1) * columns.shape[1]
         design = sparse.csr_matrix((values.ravel(), columns.ravel(), starts), shape=(count, factors.size))
         error, wide = self.rows.measured - predicted, ROBUST * self.rows.sigma
-        step, prior = np.zeros(factors.size), self.prior.ravel() ** -2
-        normal = np.diag(prior)
+        prior, now = self.prior.ravel() ** -2, factors.ravel()
+        told = np.flatnonzero(design.multiply(design).T @ weight > UNTOLD * prior)  # of the others the rows say nothing: they go back to 1
+        design, found = design[:, told], -now
+        found[told] = 0.0
         for _ in range(SOLVES):
-            trust = weight / (1 + ((error - design @ step) / wide) ** 2)
-            normal = (design.T @ design.multiply(trust[:, None])).toarray() + np.diag(prior)
-            found = np.linalg.solve(normal, design.T @ (trust * error) - factors.ravel() * prior)
-            moved, step = float(np.abs(found - step).max()), found
-            if moved < 1e-3:
+            trust = weight / (1 + ((error - design @ found[told]) / wide) ** 2)
+            normal = (design.T @ design.multiply(trust[:, None])).toarray() + np.diag(prior[told])
+            step = np.linalg.solve(normal, design.T @ (trust * error) - now[told] * prior[told])
+            moved, found[told] = float(np.abs(step - found[told]).max(initial=0.0)), step
+            if moved < STILL:
                 break
-        deviations = np.sqrt(np.diag(np.linalg.inv(normal)))
-        return step.reshape(factors.shape), deviations.reshape(factors.shape)
+        deviations = self.prior.ravel().copy()
+        deviations[told] = np.sqrt(np.diag(np.linalg.inv(normal)))
+        return found.reshape(factors.shape), deviations.reshape(factors.shape)
 
     def factors(self, calibration: Calibration) -> Floats:
         """The logarithms of a calibration's factors, shape (K, J); nothing where it has no such level."""

@@ -5,7 +5,7 @@ columns of numbers, shape (P, 1), and the times of all P are found at once.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +18,16 @@ from assay.deployments import Part
 from assay.graph.op import SAMPLED, Op
 from assay.steptime import DECODE, MIXED, Floats
 
-Counted = tuple[Floats, Floats]  # sizes that occurred, and how many steps had each
+Counted = tuple[Floats, Floats]  # n sizes that occurred, and how many steps of each of R runs had each, shape (n, R)
 
 
 @dataclass(frozen=True)
 class Steps:
-    """The steps of a pool of `ranks` attention ranks each.
+    """The steps of R runs on like pools of `ranks` attention ranks each.
 
     `own` counts by kind and tokens of one rank, `shared` by kind and tokens of all; `sampled` by samples and `drafting` by sequences
-    that draft, of one rank. `decode` sums the context by reach. `lines` are the seconds of prefill attention that its arithmetic and
-    its reading took in all stages `under` some constants.
+    that draft, of one rank. `decode` (reaches, R) sums the context by reach. `lines` (2, R) are the seconds of prefill attention that its
+    arithmetic and its reading took in all stages `under` some constants.
     """
 
     own: tuple[Counted, Counted]
@@ -37,13 +37,13 @@ class Steps:
     decode: Floats
     reaches: tuple[int, ...]
     ranks: int
-    lines: tuple[float, float]
+    lines: Floats
     under: Constants
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Seconds, shape (P,): what only decode steps take, what only mixed steps take, and what both take by sequence and context."""
+    """Seconds, shape (P, R): what only decode steps take, what only mixed steps take, and what both take by sequence and context."""
 
     decode: Floats
     mixed: Floats
@@ -51,10 +51,30 @@ class Totals:
 
 
 def counted(counts: NDArray[np.int64]) -> Counted:
-    """Sizes that occurred, 0 left out, and their counts."""
+    """Sizes that occurred in one run, 0 left out, and their counts."""
     sizes = np.flatnonzero(counts)
     sizes = sizes[sizes > 0]
-    return sizes.astype(np.float64), counts[sizes].astype(np.float64)
+    return sizes.astype(np.float64), counts[sizes, None].astype(np.float64)
+
+
+def together(runs: Sequence[Steps]) -> Steps:
+    """The steps of several runs on like pools under the same constants side by side."""
+    own, shared = ([_beside([getattr(run, name)[kind] for run in runs]) for kind in (DECODE, MIXED)] for name in ("own", "shared"))
+    sampled, drafting = (_beside([getattr(run, name) for run in runs]) for name in ("sampled", "drafting"))
+    decode, lines = (np.hstack([getattr(run, name) for run in runs]) for name in ("decode", "lines"))
+    return replace(
+        runs[0], own=(own[0], own[1]), shared=(shared[0], shared[1]), sampled=sampled, drafting=drafting, decode=decode, lines=lines
+    )
+
+
+def _beside(each: Sequence[Counted]) -> Counted:
+    sizes = np.unique(np.concatenate([sizes for sizes, _ in each]))
+    counts = np.zeros((len(sizes), sum(count.shape[1] for _, count in each)))
+    column = 0
+    for own, count in each:
+        counts[np.searchsorted(sizes, own), column : column + count.shape[1]] = count
+        column += count.shape[1]
+    return sizes, counts
 
 
 def totals(ops: Sequence[Op], part: Part, machine: Machine, steps: Steps) -> Totals:
@@ -71,7 +91,7 @@ def totals(ops: Sequence[Op], part: Part, machine: Machine, steps: Steps) -> Tot
             sums.add_draft(op, part.speculation.tokens * _share(op, depth_of(drafts), stages))
         if part.speculation.draft is not None:
             sums.add_draft_host(part.speculation.tokens)
-    return Totals(*(np.ravel(each) for each in (sums.decode, sums.mixed, sums.shared)))
+    return Totals(sums.decode, sums.mixed, sums.shared)
 
 
 def _share(op: Op, depth: int, stages: int) -> float:
@@ -80,11 +100,11 @@ def _share(op: Op, depth: int, stages: int) -> float:
 
 
 class _Sums:
-    """Times of the ops added up, shape (P, 1)."""
+    """Times of the ops added up, shape (P, R)."""
 
     def __init__(self, part: Part, machine: Machine, steps: Steps) -> None:
         self.part, self.machine, self.steps = part, machine, steps
-        self.decode = np.zeros_like(np.atleast_2d(machine.constants.host["step"]))
+        self.decode = np.zeros((np.size(machine.constants.host["step"]), steps.sampled[1].shape[1]))
         self.mixed, self.shared = self.decode.copy(), self.decode.copy()
 
     def add(self, op: Op, share: float) -> None:
@@ -104,8 +124,8 @@ class _Sums:
     def add_host(self) -> None:
         steps, (step, sequence) = self.steps, host_seconds(self.part, self.machine.constants)
         decode, mixed = steps.own if steps.ranks == 1 else steps.shared
-        self.decode += step * decode[1].sum()
-        self.mixed += step * mixed[1].sum()
+        self.decode += step * decode[1].sum(axis=0)
+        self.mixed += step * mixed[1].sum(axis=0)
         self.shared += sequence / self.part.width * steps.ranks * _sum(steps.sampled)
 
     def add_prefill_attention(self, share: float) -> None:
@@ -124,7 +144,7 @@ class _Sums:
 
     def add_draft_host(self, passes: int) -> None:
         steps, (step, sequence) = self.steps, host_seconds(self.part, self.machine.constants)
-        self.shared += passes * (step * steps.drafting[1].sum() + sequence * steps.ranks * _sum(steps.drafting))
+        self.shared += passes * (step * steps.drafting[1].sum(axis=0) + sequence * steps.ranks * _sum(steps.drafting))
 
     def _each(self, op: Op, at: Counted, kind: int) -> Floats:
         """Seconds of one execution in each of the steps counted `at` their sizes."""
@@ -133,12 +153,12 @@ class _Sums:
             return np.zeros_like(self.decode)
         compute, memory = work_seconds(op, self.machine, units)
         seconds = compute + memory + network_seconds(op, self.machine, units) + latency_seconds(op, self.machine, kind)
-        return np.broadcast_to(seconds, (len(self.decode), len(units))) @ counts[:, None]
+        return np.broadcast_to(seconds, (len(self.decode), len(units))) @ counts
 
 
 def _times(at: Counted, ranks: int) -> Counted:
     return at[0] * ranks, at[1]
 
 
-def _sum(at: Counted) -> float:
-    return float(at[0] @ at[1])
+def _sum(at: Counted) -> Floats:
+    return at[0] @ at[1]

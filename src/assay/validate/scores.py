@@ -1,11 +1,10 @@
 """Errors by group: how far predictions are from what was measured, and how far the two baselines are."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
-LOW_LOAD, HIGH_LOAD = 4, 64  # users on a replica
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,16 @@ class Scored:
     def error(self) -> float:
         """Predicted over measured, less one."""
         return self.predicted / self.measured - 1
+
+    @property
+    def within(self) -> bool:
+        """Whether the band holds what was measured."""
+        return self.low <= self.measured <= self.high
+
+    @property
+    def half_width(self) -> float:
+        """How far the band reaches on one side, as a share."""
+        return math.sqrt(self.high / self.low) - 1 if self.low else math.inf
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,49 @@ class Group:
         return {**self.labels, **{name: getattr(self, name) for name in figures}}
 
 
+@dataclass(frozen=True)
+class Typical:
+    """What a chip and model of a kind of run typically has: medians, over its `groups` of set, chip and model, of their median errors.
+
+    `coverage` is the share of all its `rows` within their bands, `half_width` the median of how far a band reaches on one side: the root
+    of high over low, less one.
+    """
+
+    labels: Mapping[str, str]
+    groups: int
+    rows: int
+    median_error: float
+    coverage: float
+    half_width: float
+
+    def to_dict(self) -> dict[str, object]:
+        """JSON form."""
+        return {**self.labels, **{name: getattr(self, name) for name in ("groups", "rows", "median_error", "coverage", "half_width")}}
+
+
+def typical(scored: Iterable[Scored]) -> list[Typical]:
+    """By set, kind of serving, metric and statistic, sorted."""
+    kinds = ("set", "serving", "metric", "statistic")
+    found: dict[tuple[str, ...], list[Scored]] = {}
+    for each in scored:
+        found.setdefault(tuple(each.labels[name] for name in kinds), []).append(each)
+    return [_typical(dict(zip(kinds, key, strict=True)), found[key]) for key in sorted(found)]
+
+
+def _typical(labels: Mapping[str, str], rows: Sequence[Scored]) -> Typical:
+    groups: dict[tuple[str, str], list[float]] = {}
+    for each in rows:
+        groups.setdefault((each.labels["chip"], each.labels["model"]), []).append(abs(each.error))
+    return Typical(
+        labels,
+        len(groups),
+        len(rows),
+        float(np.median([np.median(errors) for errors in groups.values()])),
+        float(np.mean([each.within for each in rows])),
+        float(np.median([each.half_width for each in rows])),
+    )
+
+
 def grouped(scored: Iterable[Scored], by: Sequence[str]) -> list[Group]:
     """Groups by some of the labels, sorted."""
     groups: dict[tuple[str, ...], list[Scored]] = {}
@@ -60,7 +112,7 @@ def grouped(scored: Iterable[Scored], by: Sequence[str]) -> list[Group]:
 
 def _group(labels: Mapping[str, str], rows: Sequence[Scored]) -> Group:
     errors = np.array([each.error for each in rows])
-    within = [each.low <= each.measured <= each.high for each in rows]
+    within = [each.within for each in rows]
     return Group(
         labels,
         len(rows),

@@ -19,7 +19,7 @@ from assay.validate.nearest import Known, nearest
 from assay.validate.options import options
 from assay.validate.peers import Peers, peers
 from assay.validate.predict import Guess, Told, told
-from assay.validate.scores import Group, Scored, grouped
+from assay.validate.scores import Group, Scored, grouped, typical
 
 if TYPE_CHECKING:
     import polars as pl
@@ -127,6 +127,9 @@ class Validation:
             "groups": [group.to_dict() for group in self.groups()],
             "by_set": [group.to_dict() for group in self.groups(("set", "metric", "statistic"))],
             "by_load": [group.to_dict() for group in self.groups(("load", "metric"))],
+            "typical": [each.to_dict() for each in typical(self.scored)],
+            "coverage": float(np.mean([each.within for each in self.scored])) if self.scored else None,
+            "half_width": float(np.median([each.half_width for each in self.scored])) if self.scored else None,
             "peers": self.peers.to_dict(),
             "decisions": self.decisions.to_dict(),
             "complete": self.complete,
@@ -173,7 +176,14 @@ def stated(point: Point, number: Number) -> bool:
 def labels(point: Point, number: Number) -> dict[str, str]:
     """What a number is grouped by."""
     kept = {name: str(point.said(name) or "not stated") for name in ("set", "chip", "model", "engine")}
-    return {**kept, "metric": number.metric, "statistic": number.statistic, "load": regime(point)}
+    return {**kept, "metric": number.metric, "statistic": number.statistic, "load": regime(point), "serving": _serving(point)}
+
+
+def _serving(point: Point) -> str:
+    """Whether anything but one engine and its model's own steps made the tokens."""
+    if point.said("speculate") or point.said("disaggregated"):
+        return "speculation or disaggregated"
+    return str(point.said("load") or "not stated") if point.said("set") == "mlperf" else "aggregated"
 
 
 def regime(point: Point) -> str:
