@@ -51,10 +51,10 @@ def test_one_round_from_what_is_nearly_right(known: Any) -> None:
     assert told[-1] == ("round 1 of 1", 12, 12)
 
 
-def test_rounds_are_told(made: MakePoint) -> None:
+def test_rounds_are_told(known: Any) -> None:
     """As many as there are from generic physics."""
     told: list[str] = []
-    fit([made()], terms(), progress=lambda stage, done, whole: told.append(stage))
+    fit(known.points[:1], terms(), progress=lambda stage, done, whole: told.append(stage))
     assert told == [f"round {turn} of {ROUNDS}" for turn in range(1, ROUNDS + 1)]
 
 

@@ -1,6 +1,6 @@
 """Blocks of runs left out, and constants that never saw them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from assay._base.facts import Fact
-from assay.calibrate.observe import STEEPEST, Observation, observe
+from assay.calibrate.observe import STEEPEST, Observation, Runs, observe
 from assay.calibrate.terms import terms
-from assay.cost.constants import Calibration, Level, Where
+from assay.cost.constants import Calibration, Constants, Level, Where
 from assay.points import Point
 
 MakePoint = Callable[..., Point]
@@ -38,6 +38,11 @@ def seen(point: Point, calibration: Calibration | None = None) -> Observation:
     return found
 
 
+def under(observation: Observation, constants: Constants) -> np.ndarray:
+    """Logarithm of its figures under columns of constants, shape (P, n)."""
+    return Runs([observation]).under(constants)[0]
+
+
 @each_run
 def test_under_its_own_constants_it_has_its_own_figures(made: MakePoint, conditions: dict[str, Any]) -> None:
     """In each column of constants."""
@@ -49,7 +54,7 @@ def test_under_its_own_constants_it_has_its_own_figures(made: MakePoint, conditi
         part.chip.execution,
     )
     ones = {name: np.ones((3, 1)) for name in terms().names}
-    assert found.under(found.constants.times(ones)) == pytest.approx(np.tile(found.figures, (3, 1)), abs=1e-9)
+    assert under(found, found.constants.times(ones)) == pytest.approx(np.tile(found.figures, (3, 1)), abs=1e-9)
 
 
 @each_run
@@ -62,10 +67,22 @@ def test_nearby_it_has_the_figures_of_a_new_simulation(made: MakePoint, conditio
         factor = 0.98 if "share" in name or "acceptance" in name else 1.02
         level = Level(found.execution, Where(), {name: Fact(factor)})
         simulated = seen(point, Calibration((level,))).figures - found.figures
-        closed = found.under(found.constants.times({name: np.array([[factor]])}))[0] - found.figures
+        closed = under(found, found.constants.times({name: np.array([[factor]])}))[0] - found.figures
         assert (np.abs(closed - simulated) < nearly).all(), name
         moved.append(np.abs(simulated).max())
     assert max(moved) > 0.004
+
+
+def test_runs_whose_steps_cost_the_same_are_told_of_together(made: MakePoint) -> None:
+    """Users and lengths do not part them, and each has the figures that it has alone; layouts, precisions and times do."""
+    alike = [made(concurrency=float(users), isl=float(isl)) for users, isl in ((1, 200), (8, 200), (4, 900))]
+    unlike = [{"chip": "h200-sxm"}, {"tp": 2}, {"weights": "fp8"}, {"model": "llama-3.1-70b", "tp": 4}, {"source_date": "2026-09-01"}]
+    runs, others = [seen(point) for point in alike], [seen(made(**other)) for other in unlike]
+    assert len({each.like for each in (*runs, *others)}) == 1 + len(unlike)
+    moved = np.exp(0.1 * np.random.default_rng(5).standard_normal((4, len(terms().names))))
+    constants = runs[0].constants.times({name: moved[:, [at]] for at, name in enumerate(terms().names)})
+    for each, beside in zip(runs, Runs(runs).under(constants), strict=True):
+        assert beside == pytest.approx(under(each, constants), abs=1e-9)
 
 
 def test_what_the_constants_of_a_step_do_not_touch_does_not_answer(made: MakePoint) -> None:

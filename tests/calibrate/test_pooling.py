@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from assay.calibrate.fit import observed
+from assay.calibrate.observe import Runs
 from assay.calibrate.pooling import Fitted, Pool, keys, pooled
 from assay.calibrate.rows import rows
 from assay.calibrate.terms import LEVELS, terms
@@ -159,4 +160,4 @@ def test_what_is_written_predicts_what_was_fitted(pool: Pool, known: Any) -> Non
         part = each.stages[0].plant.part
         constants = known.result.calibration.constants(part.chip, part.engine)
         here = pool.rows.run == run
-        assert each.under(constants)[0][pool.rows.place[here]] == pytest.approx(known.result.fitted.predicted[here], abs=2e-3)
+        assert Runs([each]).under(constants)[0][0][pool.rows.place[here]] == pytest.approx(known.result.fitted.predicted[here], abs=2e-3)

@@ -20,13 +20,13 @@ VLLM, SGLANG = Engine.load("vllm"), Engine.load("sglang")
 
 
 def level(factor: float, *where: str, execution: str = KERNELS, runs: int = 1) -> Level:
-    """A level of one factor, on the share of peak that attention reaches."""
-    return Level(execution, Where(*where), {"compute_share.attention": Fact(factor)}, runs)
+    """A level of one factor, on the rows by which experts are padded."""
+    return Level(execution, Where(*where), {"experts.padding": Fact(factor)}, runs)
 
 
 def factor(calibration: Calibration, chip: Chip, engine: Engine) -> float:
-    """What that share is multiplied by."""
-    return calibration.constants(chip, engine).compute_share["attention"] / generic(chip.execution).compute_share["attention"]
+    """What they are multiplied by."""
+    return calibration.constants(chip, engine).experts["padding"] / generic(chip.execution).experts["padding"]
 
 
 EVERY = Calibration(
@@ -49,13 +49,19 @@ EVERY = Calibration(
         (H100, SGLANG, 2 * 5 * 11),
         (MI300X, VLLM, 2 * 3),
         (MI300X, SGLANG, 2),
-        (Chip.load("groq-lpu-v1"), Engine.load("generic"), 13),
     ],
     ids=lambda value: getattr(value, "name", value),
 )
 def test_all_levels_that_hold_are_multiplied(chip: Chip, engine: Engine, expected: float) -> None:
     """Those for everything, its engine, its family, both, and itself; none of another way of execution."""
     assert factor(EVERY, chip, engine) == pytest.approx(expected)
+
+
+def test_no_level_is_for_chips_of_another_execution() -> None:
+    """Neither way round."""
+    resident = Chip.load("groq-lpu-v1")
+    assert [each.factors["experts.padding"].value for each in EVERY.holding(resident, Engine.load("generic"))] == [13.0]
+    assert 13.0 not in [each.factors["experts.padding"].value for each in EVERY.holding(H100, VLLM)]
 
 
 def test_without_levels_generic_physics_is_left() -> None:
@@ -100,7 +106,7 @@ def calibrated(chip: Chip, name: str, engine: str, factors: dict[str, dict[str, 
 @pytest.mark.parametrize("name", ["mine", "h100-sxm"])
 def test_what_a_chips_own_file_says_stands_in_the_place_of_the_level_of_the_chip(name: str) -> None:
     """Whatever the file is called; other engines do not mind."""
-    own = calibrated(H100, name, "vllm", {"compute_share": {"attention": 17.0}})
+    own = calibrated(H100, name, "vllm", {"experts": {"padding": 17.0}})
     assert factor(EVERY, own, VLLM) == pytest.approx(2 * 3 * 5 * 7 * 17)
     assert factor(EVERY, own, SGLANG) == pytest.approx(factor(EVERY, replace(H100, name=name), SGLANG))
     found = own_level(own, "vllm")
@@ -114,13 +120,14 @@ def test_what_a_chips_own_file_says_stands_in_the_place_of_the_level_of_the_chip
     st.lists(st.floats(-3, 3), min_size=len(terms().names), max_size=len(terms().names)), st.sampled_from([KERNELS, "resident-pipeline"])
 )
 def test_shares_stay_within_their_limits(logarithms: tuple[float, ...], execution: str) -> None:
-    """Nothing moves more than the bandwidth that is there, the busiest rank does no less than the mean, and drafts err now and then.
+    """Nothing computes or moves more than its peak, the busiest rank does no less than the mean, and drafts err now and then.
 
     Columns of numbers are limited as single ones are.
     """
     factors = dict(zip(terms().names, map(math.exp, logarithms), strict=True))
     found = generic(execution).times(factors)
-    assert max(*found.bandwidth_share.values(), found.collective["bandwidth_share"]) <= 1
+    shares = {**found.compute_share, "experts": 0.0}  # that of experts is over a GEMM's
+    assert max(*found.bandwidth_share.values(), *shares.values(), found.collective["bandwidth_share"]) <= 1
     assert found.experts["imbalance"] >= 1
     assert found.speculation["acceptance"] <= MOST_ACCEPTED
     column = generic(execution).times({name: np.array([[value], [1.0]]) for name, value in factors.items()})

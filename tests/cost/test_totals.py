@@ -14,7 +14,7 @@ from assay.calibrate.terms import terms
 from assay.chips import Chip
 from assay.cost.constants import Calibration, Constants, Level, Where
 from assay.cost.roofline import Machine
-from assay.cost.totals import Steps, counted, totals
+from assay.cost.totals import Steps, counted, together, totals
 from assay.deployments import Asked, resolve
 from assay.engines import Engine
 from assay.models import Model
@@ -56,15 +56,15 @@ class Served:
         """Times of all steps under constants: decode, mixed and what both take, shape (3, P)."""
         plant = self.plant
         found = totals(plant.ops, plant.part, Machine(plant.part.chip, plant.machine.residency, constants), self.steps)
-        return np.array([found.decode, found.mixed, found.shared])
+        return np.array([found.decode, found.mixed, found.shared])[..., 0]
 
 
-def served(layout: tuple[str, str, Mapping[str, Any]], engine: Engine | None = None) -> Served:
-    """Twelve users, thirty requests of unlike lengths: steps of many sizes, of both kinds."""
+def served(layout: tuple[str, str, Mapping[str, Any]], engine: Engine | None = None, users: int = 12) -> Served:
+    """Thirty requests of unlike lengths: steps of many sizes, of both kinds."""
     name, chip, asked = layout
     model, limits = Model.load(name), {"token_budget": 256, "max_num_seqs": 16, "prefix_cache": False, **asked}
     plant = build(model, resolve(model, Chip.load(chip), engine or Engine.load("generic"), Asked(**limits)), Calibration())
-    workload = Workload.draw(300, 20, requests=30, concurrency=12, spread=(0.3, 1.7))
+    workload = Workload.draw(300, 20, requests=30, concurrency=users, spread=(0.3, 1.7))
     (tally,) = run(workload, Assembly((plant,)).fleet(), seed=1).tallies
     return Served(plant, tally, steps_of(tally, plant.machine.constants))
 
@@ -154,4 +154,17 @@ def test_sizes_are_counted_without_steps_of_nothing() -> None:
     """A step of no tokens takes no time, and is no step."""
     sizes, counts = counted(np.array([9, 0, 3, 0, 1]))
     assert sizes.tolist() == [2.0, 4.0]
-    assert counts.tolist() == [3.0, 1.0]
+    assert counts.tolist() == [[3.0], [1.0]]
+
+
+@pytest.mark.parametrize("name", ["dense", "latents, attention ranks", "a model that drafts"])
+def test_runs_on_like_pools_are_many_at_once(name: str) -> None:
+    """The same as one by one, whichever sizes of step occurred in which."""
+    first, others = cached(name), [served(LAYOUTS[name], users=users) for users in (1, 5)]
+    runs, plant = [first, *others], first.plant
+    constants, _ = columns(plant.machine.constants, 3, 4)
+    machine = Machine(plant.part.chip, plant.machine.residency, constants)
+    found = totals(plant.ops, plant.part, machine, together([each.steps for each in runs]))
+    for place, each in enumerate(runs):
+        beside = np.array([found.decode, found.mixed, found.shared])[..., place]
+        assert beside == pytest.approx(each.seconds(constants), rel=1e-12)
