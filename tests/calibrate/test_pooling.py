@@ -154,6 +154,18 @@ def test_levels_are_written_and_read_back(pool: Pool, fitted: Fitted) -> None:
     assert {level.where: level.runs for level in left.levels}[Where("", "", "h100-sxm")] == 0
 
 
+def test_runs_without_a_date_teach_their_pair_alone(known: Any) -> None:
+    """What is written of them holds at any time, and once."""
+    points = [replace(point, conditions={**point.conditions, "source_date": None}) for point in known.points[:3]]
+    seen = observed(points, Calibration(), None)
+    undated = Pool(seen, rows(seen, terms()), terms(), pooled(terms()))
+    fitted = undated.fit()
+    made = undated.calibration(fitted.factors)
+    assert [level.where.quarter for level in made.levels] == [""] * len({level.where for level in made.levels})
+    assert fitted.predicted == pytest.approx(undated.rows.measured, abs=0.03)
+    assert undated.predict(undated.factors(made))[0] == pytest.approx(fitted.predicted, abs=2e-3)
+
+
 def test_what_is_written_predicts_what_was_fitted(pool: Pool, known: Any) -> None:
     """The constants of a run's levels, multiplied, are those under which its figures were fitted."""
     for run, each in enumerate(pool.observations):

@@ -38,6 +38,11 @@ class Key(NamedTuple):
     execution: str
     where: Where
 
+    @property
+    def undated(self) -> bool:
+        """Whether it is the quarter of runs whose date is not known: of them the level of the pair says all."""
+        return self.level == LEVELS[-1] and not self.where.quarter
+
 
 def keys(observation: Observation) -> list[Key]:
     """The levels that hold for a run, the widest first."""
@@ -71,6 +76,8 @@ def pooled(terms: Terms) -> Levels:
     spread = np.array(terms.spread)
 
     def widths(key: Key) -> Floats:
+        if key.undated:
+            return np.full(len(spread), CERTAIN)
         if key.level != LEVELS[0]:
             return spread * terms.shares[key.level]
         return np.array([max(ignorance(name, key.execution), CERTAIN) for name in terms.names])
@@ -176,7 +183,7 @@ class Pool:
         """The logarithms of a calibration's factors, shape (K, J); nothing where it has no such level."""
         levels = {(level.execution, level.where): level.factors for level in calibration.levels}
         found = np.zeros((len(self.keys), len(self.terms.names)))
-        for at, key in enumerate(self.keys):
+        for at, key in ((at, key) for at, key in enumerate(self.keys) if not key.undated):
             for to, name in enumerate(self.terms.names):
                 fact = levels.get((key.execution, key.where), {}).get(name)
                 found[at, to] = math.log(fact.value) if fact else 0.0
@@ -188,7 +195,7 @@ class Pool:
         runs = np.bincount(self.levels[taught].ravel(), minlength=len(self.keys))
         wide = np.zeros_like(factors) if deviations is None else SURE * deviations
         found = []
-        for at, key in enumerate(self.keys):
+        for at, key in ((at, key) for at, key in enumerate(self.keys) if not key.undated):
             each = {
                 name: Fact(_short(factors[at, to]), _short(factors[at, to] - wide[at, to]), _short(factors[at, to] + wide[at, to]))
                 for to, name in enumerate(self.terms.names)
