@@ -1,0 +1,161 @@
+"""Bands hold the next number like those that they were made from, nine times of ten."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay._base.schema import read
+from assay.calibrate.bands import FEW, SET_FEW, Band, Residual, banded, document, residuals
+from assay.cost.constants import Calibration
+from assay.points import Point, Points
+from assay.search.evidence import ANY, KNOWN, METRICS
+from assay.validate.predict import told
+from assay.validate.validation import Validation
+
+MakePoint = Callable[..., Point]
+KERNELS = "kernel-by-kernel"
+
+
+def residual(value: float, **changes: Any) -> Residual:
+    """One number, by default of a run of which chip and engine are known."""
+    return Residual(
+        **{"execution": KERNELS, "known": "chip", "load": "open", "metric": "tpot", "collection": "a", "value": value, **changes}
+    )
+
+
+def band(found: Sequence[Band], known: str = "chip", load: str = ANY) -> Band:
+    """The one band for this knowledge and load that has rows."""
+    (only,) = (each for each in found if (each.known, each.load) == (known, load) and each.rows)
+    return only
+
+
+def inside(values: Sequence[float], found: Band, metric: str = "tpot") -> float:
+    """Share of the numbers that lie within the band."""
+    fact = found.factors[metric]
+    within = np.log(fact.low) - 1e-9, np.log(fact.high) + 1e-9
+    return float(np.mean([within[0] <= value <= within[1] for value in values]))
+
+
+def test_the_next_number_is_held_nine_times_of_ten() -> None:
+    """Made from 400 numbers, held against others of the same skewed kind."""
+    random = np.random.default_rng(2)
+    held = []
+    for _ in range(20):
+        seen, unseen = (0.3 * random.standard_t(3, size) + 0.2 * random.exponential(size=size) for size in (400, 4000))
+        held.append(inside(unseen, band(banded(map(residual, seen)))))
+    assert np.mean(held) >= 0.88
+    assert min(held) >= 0.83
+    assert np.mean(held) <= 0.93
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(-3, 3)), min_size=1, max_size=120))
+def test_no_collection_is_left_out(rows: list[tuple[str, float]]) -> None:
+    """Nine tenths of all numbers are held, four fifths of those of each collection of enough, and the prediction itself always."""
+    found = band(banded(residual(value, collection=name) for name, value in rows))
+    fact = found.factors["tpot"]
+    assert inside([value for _, value in rows], found) >= 0.9
+    assert fact.low <= 1 <= fact.high
+    assert fact.low <= fact.value <= fact.high
+    for name in "abc":
+        own = [value for other, value in rows if other == name]
+        assert len(own) < SET_FEW or inside(own, found) >= 0.8
+
+
+def test_loads_of_enough_numbers_have_bands_of_their_own() -> None:
+    """The others are held by that of any load, which is made from all."""
+    random = np.random.default_rng(1)
+    rows = [residual(value) for value in random.normal(0, 0.1, FEW)]
+    rows += [residual(value, load="all at once") for value in random.normal(0.5, 0.1, FEW - 1)]
+    found = banded(rows)
+    assert band(found, load="open").factors["tpot"].high < 1.4 < band(found).factors["tpot"].high
+    assert (band(found, load="open").rows, band(found).rows) == (FEW, 2 * FEW - 1)
+    assert not [each for each in found if each.load == "all at once"]
+
+
+def test_what_is_known_differently_is_apart() -> None:
+    """So are ways of execution, and metrics."""
+    rows = [residual(0.1), residual(0.5, known="relative"), residual(0.9, execution="resident-pipeline"), residual(-0.7, metric="ttft")]
+    found = banded(rows)
+    assert band([each for each in found if each.execution == KERNELS]).factors["tpot"].high == pytest.approx(math.exp(0.1))
+    assert band([each for each in found if each.execution == KERNELS]).factors["ttft"].low == pytest.approx(math.exp(-0.7))
+    assert band(found, "relative").factors["tpot"].high == pytest.approx(math.exp(0.5))
+    assert band([each for each in found if each.execution != KERNELS]).factors["tpot"].high == pytest.approx(math.exp(0.9))
+
+
+def test_the_order_of_numbers_does_not_count() -> None:
+    """The same bytes each time."""
+    random = np.random.default_rng(9)
+    rows = [
+        residual(
+            float(value),
+            known=str(random.choice(KNOWN)),
+            load=str(random.choice(["open", "all at once"])),
+            metric=str(random.choice(METRICS)),
+        )
+        for value in random.normal(0, 0.5, 500)
+    ]
+    shuffled = [rows[place] for place in random.permutation(len(rows))]
+    assert document(banded(rows), "here") == document(banded(shuffled), "here")
+
+
+def test_for_whom_nothing_is_known_every_metric_has_a_band() -> None:
+    """The widest of those that are known better; of metrics that nobody measured that of their mean, or of TPOT."""
+    rows = [residual(0.4), residual(-0.2, known="relative"), residual(0.9, metric="ttft")]
+    (last,) = (each for each in banded(rows) if each.known == KNOWN[-1])
+    assert set(last.factors) == set(METRICS)
+    assert (last.load, last.rows) == (ANY, 0)
+    wide = {name: (round(math.log(fact.low), 6), round(math.log(fact.high), 6)) for name, fact in last.factors.items()}
+    assert wide["tpot"] == wide["tpot_tail"] == wide["itl"] == wide["e2e"] == wide["output_tokens_per_second"] == (-0.2, 0.4)
+    assert wide["ttft"] == (0.0, 0.9)
+
+
+def test_a_band_of_their_own_is_not_widened() -> None:
+    """Where runs of which nothing was known were measured, their numbers count alone."""
+    found = banded([residual(2.0), residual(0.1, known=KNOWN[-1])])
+    assert band(found, KNOWN[-1]).factors["tpot"].high == pytest.approx(math.exp(0.1))
+    assert "tpot" not in next(each for each in found if each.known == KNOWN[-1] and not each.rows).factors
+
+
+def test_residuals_are_measured_over_predicted(made: MakePoint) -> None:
+    """Of what is scored and no condition of the run; a speed of one user is a TPOT turned round."""
+    numbers = [
+        ("tpot", "mean"),
+        ("ttft", "p99"),
+        ("output_tokens_per_second_per_user", "mean"),
+        ("output_tokens_per_second", ""),
+        ("tpot", "p50"),
+    ]
+    point = made(numbers, load="poisson", rate=2.0, concurrency=None, requests=20)
+    guesses = told(point, Calibration()).guesses
+    values = [guess.predicted * 1.5 for guess in guesses]
+    values[3] = 2.0 * 40  # what came was served
+    qualities = ["A", "A", "A", "A", "D"]
+    scored = zip(point.numbers, values, qualities, strict=True)
+    point = replace(point, numbers=tuple(replace(number, value=value, quality=quality) for number, value, quality in scored))
+    validation = Validation(Points(None, ()), (point,), (told(point, Calibration()),))
+    found = list(residuals(validation))
+    assert [each.metric for each in found] == ["tpot", "ttft_tail", "tpot"]
+    assert [each.value for each in found] == pytest.approx([math.log(1.5), math.log(1.5), -math.log(1.5)])
+    assert {(each.execution, each.known, each.load, each.collection) for each in found} == {(KERNELS, "nothing", "open", "made up")}
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    """By the schema, to four digits."""
+    found = banded([residual(0.1), residual(-0.3, metric="ttft"), residual(0.5, known="relative", load="open, speculation")])
+    file = tmp_path / "bands.toml"
+    file.write_text(document(found, "made-up runs"), encoding="utf-8")
+    rows = read(file, "bands")["band"]
+    assert len(rows) == len(found)
+    for row, each in zip(rows, found, strict=True):
+        assert [row[key] for key in ("execution", "known", "load", "rows")] == [each.execution, each.known, each.load, each.rows]
+        assert row["factor"].keys() == each.factors.keys()
+        for metric, fact in row["factor"].items():
+            other = each.factors[metric]
+            assert (fact.value, fact.low, fact.high) == pytest.approx((other.value, other.low, other.high), rel=1e-3)
