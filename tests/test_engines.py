@@ -1,6 +1,7 @@
 """Engines: the shipped files, and files of a user."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,7 @@ def test_shipped_periods_are_of_engines_of_today() -> None:
         today = Engine.load(engine.of)
         assert engine.until is not None
         assert (today.until, today.of, engine.current) == (None, None, today.name)
-        assert at(today.name, engine.until) == engine
+        assert replace(at(today.name, engine.until), quarter="") == engine
         assert at(today.name, f"{int(engine.until[:4]) + 1}") == today
 
 
@@ -115,6 +116,57 @@ def test_an_engine_at_a_date(date: str | None, name: str) -> None:
     """By name and by alias; of a year or a month the first day counts."""
     assert at("vllm", date).name == name
     assert at("VLLM-V1", date).name == name
+
+
+@pytest.mark.parametrize(
+    ("date", "quarter"),
+    [
+        ("2025-01", "2025Q1"), ("2025-03-31", "2025Q1"), ("2025-04", "2025Q2"), ("2025-09-01", "2025Q3"), ("2025-12", "2025Q4"),
+        ("2024-06", "2024Q2"), ("2025", ""), (None, ""),
+    ],
+)  # fmt: skip
+def test_an_engine_of_a_date_knows_its_quarter(date: str | None, quarter: str) -> None:
+    """Where a month is known; today's knows none."""
+    assert at("vllm", date).quarter == quarter
+
+
+@pytest.mark.parametrize("reference", ["vllm@2026-03", "VLLM@2026-03", "vllm-v1@2026-03-31"])
+def test_an_engine_may_be_named_as_of_a_date(reference: str) -> None:
+    """The same software, which is no other key than at that date."""
+    engine = Engine.load(reference)
+    assert engine == at("vllm", "2026-03")
+    assert (engine.name, engine.quarter) == ("vllm", "2026Q1")
+    assert engine.defaults == Engine.load("vllm").defaults
+    assert engine != Engine.load("vllm")
+
+
+def test_a_path_may_have_the_sign_of_a_date(tmp_path: Path) -> None:
+    """A file is a file."""
+    folder = tmp_path / "me@home"
+    folder.mkdir()
+    reference = _write(folder, OWN)
+    assert Engine.load(reference).quarter == ""
+    assert Engine.load(f"{reference}@2026-03").quarter == "2026Q1"
+
+
+def test_of_a_date_in_an_earlier_period_that_period_is_taken() -> None:
+    """By the same reference."""
+    engine = Engine.load("vllm@2024-05")
+    assert (engine.name, engine.of, engine.quarter) == ("vllm-2024", "vllm", "2024Q2")
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("vllm@", r"date: is '', which is no date\. Give YYYY"),
+        ("vllm@spring", r"date: is 'spring', which is no date"),
+        ("vlmm@2026-03", r"vlmm: .*Did you mean vllm"),
+    ],
+)
+def test_a_wrong_reference_is_refused(reference: str, message: str) -> None:
+    """By its engine or its date."""
+    with pytest.raises(InputError, match=message):
+        Engine.load(reference)
 
 
 def test_a_period_by_name_and_a_file_of_the_user_are_what_they_are(tmp_path: Path) -> None:

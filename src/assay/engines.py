@@ -86,7 +86,7 @@ class Engine:
         Raises InputError that names file, field and remedy when the engine is not known or its file is wrong.
         """
         name, mark, date = reference.rpartition("@")
-        if mark:
+        if mark and not date.endswith(".toml"):
             return at(name, date)
         path = catalogue.find("engines", reference)
         document = schema.read(path, "engine")

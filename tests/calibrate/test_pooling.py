@@ -131,6 +131,15 @@ def test_twice_the_same(pool: Pool, fitted: Fitted) -> None:
     assert np.array_equal(pool.refit(fitted, mask), pool.refit(fitted, mask))
 
 
+def test_without_rows_nothing_is_fitted(pool: Pool) -> None:
+    """Factors are one, and as unsure as before; of no runs there are no levels."""
+    none = without(pool, np.zeros(len(pool.rows.run)))
+    fitted = none.fit(np.full_like(none.prior, 0.1))
+    assert not fitted.factors.any()
+    assert np.array_equal(fitted.deviations, none.prior)
+    assert Pool([], rows([], terms()), terms(), pooled(terms())).calibration(np.zeros((0, len(terms().names)))).levels == ()
+
+
 def test_single_runs_that_nothing_explains_do_not_bend_constants(pool: Pool, fitted: Fitted) -> None:
     """One number a hundred times too large moves the predictions of the others by little."""
     wild = pool.rows.measured.copy()

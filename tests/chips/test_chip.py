@@ -148,6 +148,53 @@ def test_a_wrong_file_is_named_with_field_and_remedy(write: Write, old: str, new
     assert problem in str(error)
 
 
+CALIBRATED = f"""{GOOD}
+[[calibration]]
+engine = "vllm"
+runs = 3
+factor.host.step = {{ value = 1.5, low = 1.2, high = 1.9 }}
+factor.fixed.kernel = 0.8
+
+[[calibration]]
+engine = "own"
+runs = 1
+"""
+
+
+def test_a_file_may_say_what_its_chip_was_calibrated_to(write: Write) -> None:
+    """By engine, as facts; a file without it has none, and JSON leaves it out."""
+    vllm, own = Chip.load(write(CALIBRATED)).calibration
+    assert (vllm["engine"], vllm["runs"]) == ("vllm", 3)
+    assert (vllm["factor"]["host"]["step"].low, vllm["factor"]["fixed"]["kernel"].value) == (1.2, 0.8)
+    assert (own["engine"], own["runs"]) == ("own", 1)
+    document = json.loads(json.dumps(Chip.load(write(CALIBRATED)).to_dict()))
+    assert document["calibration"][0]["factor"]["host"]["step"] == {"value": 1.5, "low": 1.2, "high": 1.9}
+    plain = Chip.load(write(GOOD))
+    assert plain.calibration == ()
+    assert "calibration" not in plain.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field", "problem"),
+    [
+        ('engine = "own"', 'engine = "vllm"', "calibration[1].engine", "'vllm' stands twice"),
+        ('engine = "own"\n', "", "calibration[1].engine", "is missing"),
+        ("runs = 1", "runs = 0", "calibration[1].runs", "below 1"),
+        ("runs = 1", "run = 1", "calibration[1].run", "unknown field"),
+        ("host.step", "host.stop", "calibration[0].factor.host.stop", "no constant. Use one of step, sequence, request"),
+        ("host.step", "hosts.step", "calibration[0].factor.hosts.step", "no constant. Use one of compute_share"),
+        ("fixed.kernel = 0.8", "fixed.kernel = -1", "calibration[0].factor.fixed.kernel", "-1"),
+        ("low = 1.2", "low = 1.7", "calibration[0].factor.host.step", "is not within"),
+    ],
+)
+def test_a_wrong_calibration_is_named_with_field_and_remedy(write: Write, old: str, new: str, field: str, problem: str) -> None:
+    """Constants that there are none of, engines that stand twice, factors that are none."""
+    assert old in CALIBRATED
+    error = _fails(write(CALIBRATED.replace(old, new, 1)))
+    assert error.field == field
+    assert problem in str(error)
+
+
 def test_a_chip_needs_a_rate_to_compute_with(write: Write) -> None:
     """A chip with fp4 alone is refused: nothing else could be computed on it."""
     start, end = GOOD.index("bf16 ="), GOOD.index("\n[[memory]]")

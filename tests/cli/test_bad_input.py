@@ -94,6 +94,7 @@ OWN_DESCRIPTION = "workloads own.toml"
 OWN_OFFERS = f"{DRAWN} --offers own.toml"
 SERVED_PARTS = f"{DRAWN.replace(' --chip h100-sxm', '')} --deployment own.toml"
 VALIDATE = "validate --data own.csv"
+CALIBRATE = "calibrate own.csv --chip h100-sxm"
 OWN_PARTS = f"{PREDICT} --deployment own.toml"
 OWN_SCENARIO = "compare --scenario s.toml --tp 1 --engine vllm --weights fp8"
 COMPARE = "compare llama-3.1-8b --chips h100-sxm --tp 1 --engine vllm --weights fp8 --isl 50 --osl 5 --rate 1 --requests 200"
@@ -414,6 +415,44 @@ CASES = {
     "points with a negative value": broken(VALIDATE, "own.csv", POINTS.replace("0.02", "-1"), "value in row 1", "-1", "Give more than 0"),
     "points that are no table": Bad("validate --data there.xlsx", ("there.xlsx", "not a table", "Give one of")),
     "sample of nothing": broken(f"{VALIDATE} --sample 0", "own.csv", POINTS, "--sample", "0", "x>=1"),
+    "folds of nothing": broken(f"{VALIDATE} --folds vendor", "own.csv", POINTS, "--folds", "'vendor'", "'configuration', 'chip'"),
+    # points to calibrate a chip by
+    "calibration of no chip": Bad(
+        "calibrate own.csv", ("--chip", "missing", "Name the chip"), CALIBRATE, {"own.csv": POINTS}, {"own.csv": POINTS},
+    ),
+    "calibration of an unknown chip": broken(
+        "calibrate own.csv --chip h100-sxn", "own.csv", POINTS, "h100-sxn", "chips", "Did you mean h100-sxm",
+    ),
+    "calibration of a chip without numbers": broken(
+        "calibrate own.csv --chip openai-titan", "own.csv", POINTS, "unpublished", "no numbers", "Copy the file",
+    ),
+    "calibration of another chip": filed(
+        "calibrate own.csv --chip mi300x", "own.csv", POINTS, POINTS.replace("h100-sxm", "mi300x"), "chip", "names h100-sxm",
+        "Give the runs of that chip alone",
+    ),
+    "calibration by nothing": Bad("calibrate --chip h100-sxm", ("DATA",)),
+    "calibration by a missing table": Bad("calibrate there.csv --chip h100-sxm", ("there.csv", "No such file", "Give")),
+    "calibration by an empty table": filed(CALIBRATE, "own.csv", "", POINTS, "cannot be read", "Mend the file"),
+    "calibration by a table without rows": filed(CALIBRATE, "own.csv", POINTS.splitlines()[0], POINTS, "no rows", "at least one"),
+    "calibration by what cannot be predicted": filed(
+        CALIBRATE, "own.csv", POINTS.replace("closed", "").replace(",2,", ",,"), POINTS, "no run", "predicted", "Give rows with chip",
+    ),
+    "calibration by what was not measured": filed(
+        CALIBRATE, "own.csv", POINTS.replace("0.02", ""), POINTS, "no run", "held against a number", "a measured value",
+    ),
+    "calibration of no engine": filed(
+        CALIBRATE, "own.csv", POINTS.replace("vllm", ""), POINTS, "engine", "not stated", "--engine",
+    ),
+    "calibration of an unknown engine": Bad(
+        CALIBRATE, ("vlmm", "engines", "Did you mean vllm"), CALIBRATE, {"own.csv": POINTS.replace("vllm", "vlmm")}, {"own.csv": POINTS},
+    ),
+    "calibration under a wrong engine": broken(f"{CALIBRATE} --engine vlmm", "own.csv", POINTS, "vlmm", "engines", "Did you mean vllm"),
+    "calibration under a wrong model": broken(f"{CALIBRATE} --model lama", "own.csv", POINTS, "lama", "models", "Did you mean"),
+    "calibration under no parallelism": broken(f"{CALIBRATE} --tp 0", "own.csv", POINTS, "--tp", "0", "at least 1"),
+    "calibration to a page": Bad(
+        f"{CALIBRATE} --out own.html", ("--out", "own.html is no .toml file", "Give a path"), f"{CALIBRATE} --out new.toml",
+        {"own.csv": POINTS}, {"own.csv": POINTS},
+    ),
     "page of a trace of no known kind": broken("workloads own.csv --out page.pdf", "own.csv", ROWS, "--out", "page.pdf", "Give a path"),
     "page of what is no trace": Bad("workloads azure-conv-2023 --out page.html", ("--out", "no trace", "Give a .csv")),
     "page that cannot be written": Bad(f"{COMPARE} --out chip.toml/report.html", ("--out", "chip.toml/report.html", "Give")),
@@ -458,6 +497,17 @@ def test_no_report_is_half_written(assay: Callable[..., Any], place: Path) -> No
     """A comparison that is refused leaves no file behind."""
     assert assay(f"{COMPARE} --tier gold --out report.html").code == 2
     assert not (place / "report.html").exists()
+
+
+@pytest.mark.parametrize("text", ["", POINTS.replace("0.02", ""), POINTS.replace("vllm", "vlmm"), POINTS.replace("h100-sxm", "mi300x")])
+def test_no_chip_is_half_written(assay: Callable[..., Any], place: Path, text: str) -> None:
+    """A calibration that is refused leaves no file behind, and the one that was there as it was."""
+    (place / "own.csv").write_text(text, encoding="utf-8")
+    before = (place / "chip.toml").read_text(encoding="utf-8")
+    for name in ("new.toml", "chip.toml"):
+        assert assay(f"{CALIBRATE} --out {name}").code == 2
+    assert sorted(file.name for file in place.iterdir()) == ["chip.toml", "own.csv"]
+    assert (place / "chip.toml").read_text(encoding="utf-8") == before
 
 
 def test_targets_that_nothing_meets_are_no_error(assay: Callable[..., Any], place: Path) -> None:

@@ -41,6 +41,28 @@ def test_the_terminal_shows_errors_and_reasons(table: Path, tmp_path: Path, caps
     assert (tmp_path / "r.html").read_text(encoding="utf-8").lstrip().startswith("<!")
 
 
+@pytest.mark.parametrize("folds", ["configuration", "chip", "model", "engine"])
+def test_runs_are_predicted_by_constants_that_never_saw_them(folds: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On two chips that measure the same, each is predicted by what the other taught; where all are left out, by nothing of theirs."""
+    rows = [{**ROW, "chip": chip, "value": 0.02 + 0.01 * place} for place, chip in enumerate(("h100-sxm", "h200-sxm"))]
+    pl.DataFrame(rows).write_parquet(tmp_path / "t.parquet")
+    found = {}
+    for flags in ([], ["--folds", folds]):
+        main(["validate", "--data", str(tmp_path / "t.parquet"), "--json", *flags])
+        found[bool(flags)] = json.loads(capsys.readouterr().out)
+        assert found[bool(flags)]["predicted"] == 2
+    if folds == "chip":
+        assert found[True]["median_error"] < found[False]["median_error"]
+
+
+@pytest.mark.parametrize("wrong", [{"model": "nobody-7b"}, {"quality": "D"}], ids=["not predicted", "not scored"])
+def test_folds_of_runs_that_teach_nothing(wrong: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Are no error: what can be predicted is."""
+    pl.DataFrame([{**ROW, **wrong}]).write_parquet(tmp_path / "t.parquet")
+    main(["validate", "--data", str(tmp_path / "t.parquet"), "--folds", "chip", "--json"])
+    assert json.loads(capsys.readouterr().out)["rows"] == 1
+
+
 def test_without_a_table_the_published_numbers_are_taken(capsys: pytest.CaptureFixture[str]) -> None:
     """And that is said."""
     main(["validate", "--sample", "1", "--seed", "3", "--json"])
@@ -56,6 +78,7 @@ def test_without_a_table_the_published_numbers_are_taken(capsys: pytest.CaptureF
         (["--data", "{table}", "--predictions", "p.csv"], "is no .parquet file"),
         (["--data", "{table}", "--out", "r.txt"], "is no .html file"),
         (["--data", "{table}", "--sample", "0"], "--sample"),
+        (["--data", "{table}", "--folds", "vendor"], "--folds"),
     ],
 )
 def test_bad_input_is_one_message(table: Path, flags: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -93,8 +93,9 @@ class Pool:
         every = {key for each in observations for key in levels.holding(each)}
         self.keys: tuple[Key, ...] = tuple(sorted(every, key=lambda key: (LEVELS.index(key.level), key)))
         place = {key: at for at, key in enumerate(self.keys)}
-        self.levels = np.array([[place[key] for key in levels.holding(each)] for each in observations])
-        self.prior = np.array([levels.spread(key) for key in self.keys])  # deviations of logarithms before anything is measured, (K, J)
+        self.levels = np.array([[place[key] for key in levels.holding(each)] for each in observations], np.int64)
+        widths = np.array([levels.spread(key) for key in self.keys])
+        self.prior = widths.reshape(-1, len(terms.names))  # deviations of logarithms before anything is measured, (K, J)
 
     def fit(self, start: Floats | None = None, mask: Floats | None = None) -> Fitted:
         """The most likely factors; `mask` (R,) leaves rows out where it is 0."""
@@ -104,7 +105,7 @@ class Pool:
         best = self._objective(factors, predicted, weight)
         for _ in range(STEPS):
             step, _ = self._step(factors, predicted, slopes, weight)
-            length = min(1.0, FARTHEST / max(float(np.abs(step).max()), 1e-12))
+            length = min(1.0, FARTHEST / max(float(np.abs(step).max(initial=0.0)), 1e-12))
             for _ in range(HALVINGS):
                 tried = factors + length * step
                 there, slopes_there = self.predict(tried)
@@ -158,6 +159,8 @@ class Pool:
         from scipy import sparse
 
         count, names = len(self.rows.run), len(self.terms.names)
+        if not count:
+            return -factors, self.prior
         levels = self.levels[self.rows.run]
         columns = (levels[:, :, None] * names + np.arange(names)).reshape(count, -1)
         values = np.repeat(slopes[:, None, :], levels.shape[1], axis=1).reshape(count, -1)

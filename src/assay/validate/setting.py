@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 from assay._base.errors import AssayError, CannotHold, InputError
@@ -78,8 +79,14 @@ def _model(name: str) -> Model:
     return Model.load(name)
 
 
-@lru_cache(maxsize=256)
 def _chip(name: str) -> Chip:
+    file = Path(name)
+    return _chip_of(name, file.stat().st_mtime_ns if file.is_file() else 0)
+
+
+@lru_cache(maxsize=256)
+def _chip_of(name: str, _: int) -> Chip:
+    """The chip, read anew when its file has changed."""
     return Chip.load(name)
 
 
