@@ -169,3 +169,19 @@ def test_what_repeats_a_condition_is_not_scored() -> None:
     assert not repeats("ttft", "request", 5.0)
     (closed,) = read_points_of({"load": "closed", "concurrency": 5.0})
     assert not validation.stated(closed, Number(0, "requests_per_second", "", "system", 5.0, "A"))
+
+
+def by_folds(folder: Path, *, h100: float, mi300x: float) -> list[float]:
+    """Predictions of six runs by constants without their chip: TPOT of the first chip's, then of the other's."""
+    rows = [row for row in ROWS if row["set"] == "a" and row["metric"] == "tpot"]
+    rows = [{**row, "value": {"h100-sxm": h100, "mi300x": mi300x}[row["chip"]]} for row in rows]
+    pl.DataFrame(rows).write_parquet(folder / "folds.parquet")
+    return validate([folder / "folds.parquet"], folds="chip").frame()["predicted"].to_list()
+
+
+def test_folds_are_predicted_by_what_the_others_taught(tmp_path: Path) -> None:
+    """A chip's predictions follow what was measured on the other, and hardly what was measured on itself."""
+    first, slower, own = (by_folds(tmp_path, h100=h100, mi300x=mi300x) for h100, mi300x in ((0.02, 0.02), (0.02, 0.03), (0.03, 0.02)))
+    for place in range(3):
+        assert slower[place] > 1.05 * first[place]
+        assert own[place] == pytest.approx(first[place], rel=0.03)
