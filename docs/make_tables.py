@@ -3,7 +3,7 @@
     python docs/make_tables.py          # after a change of data, flags or physics
 
 In README.md and docs/*.md it fills the parts between `<!-- NAME ARGUMENTS -->` and `<!-- end of NAME ARGUMENTS -->` (see PARTS) and the
-output under each command in a ```console block. The commands of docs/tutorial.md run in an empty folder with the files that the tutorial
+output under each command in a ```console block. The commands of a page of FOLLOWED run in an empty folder with the files that the page
 has the reader write. It makes examples/*.out, the output of the command that the second line of each numbered example names.
 tests/test_docs.py fails where one of them is stale.
 """
@@ -34,8 +34,8 @@ from assay.report.errors import beside, simulator
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src"
-TUTORIAL = ROOT / "docs" / "tutorial.md"
-CONSTANTS = {"generic": "calibration", "energy": "energy", "bands": "bands"}
+FOLLOWED = tuple(ROOT / "docs" / f"{name}.md" for name in ("tutorial", "calibration"))
+CONSTANTS = {"generic": "calibration", "energy": "energy"}
 PART = re.compile(r"<!-- (\w+)((?: [\w./-]+)*) -->\n(?:.*\n)*?<!-- end of \1\2 -->")
 CONSOLE = re.compile(r"^```console\n\$ (.+)\n(?:.*\n)*?```$", re.MULTILINE)
 WRITTEN = re.compile(r"^```\w+ (\S+)\n((?:.*\n)*?)```$", re.MULTILINE)
@@ -275,8 +275,10 @@ def examples() -> dict[Path, str]:
 
 def main() -> None:
     """Write whatever is not as it should be, and name it."""
-    with tempfile.TemporaryDirectory() as folder:
-        made = {file: followed(text, Path(folder)) if file == TUTORIAL else shown(filled(text)) for file, text in pages().items()}
+    made = {file: filled(text) for file, text in pages().items()}
+    for file, text in made.items():
+        with tempfile.TemporaryDirectory() as folder:
+            made[file] = followed(text, Path(folder)) if file in FOLLOWED else shown(text)
     made |= {file.with_suffix(".out"): printed(command) for file, command in examples().items()}
     for file, text in made.items():
         if not file.exists() or file.read_text(encoding="utf-8") != text:

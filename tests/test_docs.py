@@ -37,7 +37,7 @@ PAGES = SCRIPT.pages()
 COMMANDS = [
     pytest.param(file, command, id=f"{file.stem}: {command}")
     for file, text in PAGES.items()
-    if file != SCRIPT.TUTORIAL
+    if file not in SCRIPT.FOLLOWED
     for command in SCRIPT.consoles(text)
 ]
 
@@ -65,13 +65,21 @@ def test_the_readme_shows_commands() -> None:
     assert len(SCRIPT.consoles(PAGES[ROOT / "README.md"])) >= 3
 
 
-def test_the_tutorial_can_be_followed(tmp_path: Path) -> None:
+LEFT = {"tutorial": {"trace.toml", "report.html", "accuracy.html"}, "calibration": {"my-h100.toml"}}
+USED = {
+    "tutorial": {"models", "chips", "predict", "workloads", "simulate", "compare", "validate"},
+    "calibration": {"calibrate", "simulate"},
+}
+
+
+@pytest.mark.parametrize("file", SCRIPT.FOLLOWED, ids=lambda file: file.stem)
+def test_a_page_can_be_followed(file: Path, tmp_path: Path) -> None:
     """Its files and its commands alone, in an empty folder, print what it shows and leave the files that it promises."""
-    text = PAGES[SCRIPT.TUTORIAL]
+    text = PAGES[file]
     assert SCRIPT.followed(text, tmp_path) == text, REMEDY
-    assert {"trace.toml", "report.html", "accuracy.html"} <= {file.name for file in tmp_path.iterdir()}
+    assert LEFT[file.stem] <= {left.name for left in tmp_path.iterdir()}
     used = {command.split()[1] for command in SCRIPT.consoles(text) if command.startswith("assay ")}
-    assert used == {"models", "chips", "predict", "workloads", "simulate", "compare", "validate"}
+    assert used == USED[file.stem]
 
 
 @pytest.mark.parametrize("file", SCRIPT.examples(), ids=lambda file: file.name)
