@@ -1,4 +1,4 @@
-"""Predictions with nothing fitted, beside what others measured and published."""
+"""Predictions beside what others measured and published."""
 
 import math
 from pathlib import Path

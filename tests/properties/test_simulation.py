@@ -190,10 +190,13 @@ def test_a_run_can_be_repeated(watched: Watch, cases: Cases, data: st.DataObject
     case = replace(case, fleet=replace(case.fleet, pools=pools))
     compiled = [run(case.workload, case.fleet, seed=case.seed) for _ in range(2)]
     outcomes = (*compiled, watched(case)[0])
-    for name in {field.name for field in fields(Outcome)} - {"wall_time"}:
+    for name in {field.name for field in fields(Outcome)} - {"wall_time", "tallies"}:
         first, *others = (getattr(outcome, name) for outcome in outcomes)
         for other in others:
             np.testing.assert_array_equal(first, other, err_msg=name)
+    for first, *others in zip(*(outcome.tallies for outcome in outcomes), strict=True):
+        for name, other in ((name, other) for name in set(vars(first)) - {"times"} for other in others):
+            np.testing.assert_array_equal(getattr(first, name), getattr(other, name), err_msg=name)
 
 
 @some

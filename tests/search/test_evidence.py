@@ -8,7 +8,7 @@ from assay._base.catalogue import names
 from assay._base.facts import Fact
 from assay.chips import Chip, Power
 from assay.cost.constants import Calibration, Level, Where
-from assay.deployments import Asked, resolve
+from assay.deployments import Asked, Part, resolve
 from assay.engines import Engine, for_family
 from assay.models import Model
 from assay.search import evidence
@@ -136,17 +136,26 @@ def test_without_an_engine_the_best_known_counts(monkeypatch: pytest.MonkeyPatch
     assert evidence_of(Chip.load("h100-sxm"), Engine.load("sglang")).label == "spec-only"
 
 
-def test_bands_fall_back_to_what_was_measured() -> None:
+def undisputed() -> Part:
+    """A part of whose chip sources agree."""
+    chip = Chip.load("h100-sxm")
+    sure = replace(chip, peak={"bf16": Fact(1e15)}, memory=(replace(chip.memory[0], bandwidth=Fact(3e12)),))
+    return resolve(Model.load("llama-3.1-8b"), sure, Engine.load("vllm"), Asked(tp=1))
+
+
+def test_bands_fall_back_to_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """As well known under the load, under any load, then less well known; at last what holds where nothing is known."""
-    last = ("nothing", ANY, "tpot")
+    part, here = undisputed(), Calibration((level(1, "vllm", "hopper"),))
     order = [(what, load, "tpot") for what in ("sibling", "relative", "nothing") for load in ("open", ANY)]
-    table = {key: (0.5, 2.0 + place) for place, key in enumerate(order)}
+    table = {("nothing", ANY, metric): (0.25, 4.0) for metric in METRICS} | {key: (0.5, 2.0 + place) for place, key in enumerate(order)}
     table |= {("chip", "open", "tpot"): (0.9, 1.1), ("sibling", "all at once", "tpot"): (0.9, 1.2), ("sibling", "open", "ttft"): (0.9, 1.3)}
+    monkeypatch.setattr(evidence, "_table", lambda: {KERNELS: table})
     for key in order:
-        assert evidence._band(table, "sibling", "open", "tpot") == table[key]
-        if key != last:
+        assert bands(part, "open", here)["tpot"] == table[key]
+        if key != ("nothing", ANY, "tpot"):
             del table[key]
-    assert evidence._band(table, "chip", "open", "tpot") == (0.9, 1.1)
+    assert bands(part, "open", here)["ttft"] == (0.9, 1.3)
+    assert bands(part, "open", here)["e2e"] == (0.25, 4.0)
 
 
 def test_what_is_known_and_the_load_choose_the_band(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,11 @@ def test_a_run_is_no_neighbour_of_itself() -> None:
 
 def test_other_metrics_and_doubtful_numbers_are_no_neighbours() -> None:
     """Quality D and rows without a value are scaled from nothing."""
-    rows = [known(0, 1.0, 1.0), known(1, 2.0, 1.0, metric="ttft"), known(2, 3.0, 1.0, quality="D"), known(3, None, 1.0)]
+    rows = [
+        known(0, 1.0, 1.0),
+        known(1, 2.0, 1.0, metric="ttft", isl=900.0),
+        known(2, 3.0, 1.0, quality="D", isl=1100.0),
+        known(3, None, 1.0, isl=1200.0),
+    ]
     assert set(nearest(rows)) == {2, 3}
     assert nearest(rows)[2] == nearest(rows)[3] == 1.0
