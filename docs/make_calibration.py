@@ -1,25 +1,34 @@
-"""Fits the constants to the shipped table of published runs, and bands to runs left out: `make calibrate`.
+"""Fits the constants to the shipped table of published runs, and bands to runs left out of the fit: `make calibrate`.
 
-Writes data/calibration/fitted.toml and bands.toml, the same bytes each time.
+Writes data/calibration/fitted.toml and bands.toml, and docs/accuracy.json with the errors of the runs left out, the same bytes each time.
 """
 
+import hashlib
+import json
 import os
 import sys
 import time
 from concurrent.futures import Executor, ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
 
-from assay._base.schema import DATA
+import assay
+from assay._base.schema import DATA, check, read_toml
 from assay.calibrate import bands, record
 from assay.calibrate.fit import Result, fit
 from assay.calibrate.folds import KINDS, left_out
 from assay.calibrate.terms import terms
 from assay.points import SHIPPED, Points, read_points
 from assay.search.comparison import Work
+from assay.search.evidence import tables
 from assay.simulate.compiled import warm_up
-from assay.validate.validation import validated
+from assay.validate.validation import Validation, validated
 
 STARTED = time.perf_counter()
+ACCURACY = Path(__file__).with_name("accuracy.json")
+KEPT = ("rows", "predicted", "scored", "stated", "median_error", "coverage", "half_width", "by_quality", "by_set", "by_load", "typical")
+WHOLE = ("peers", "decisions", "skipped", "assumptions")
 
 
 def told(stage: str, done: int, whole: int) -> None:
@@ -28,13 +37,26 @@ def told(stage: str, done: int, whole: int) -> None:
         print(f"{stage}: {done} of {whole} runs, {time.perf_counter() - STARTED:.0f} s", file=sys.stderr)
 
 
-def residuals(points: Points, result: Result, workers: Executor) -> list[bands.Residual]:
-    """What runs were measured to do over what constants that never saw them predict."""
-    found = []
-    for kind in KINDS:
-        work = Work(workers, lambda done, whole, _, kind=kind: told(f"left out by {kind}", done, whole))
-        found += bands.residuals(validated(points, None, 0, work, lambda runs, kind=kind: left_out(result, runs, kind)))
-    return found
+def without(points: Points, result: Result, kind: str, workers: Executor) -> Validation:
+    """Each run predicted by constants that never saw its fold."""
+    work = Work(workers, lambda done, whole, _: told(f"left out by {kind}", done, whole))
+    return validated(points, None, 0, work, lambda runs: left_out(result, runs, kind))
+
+
+def summary(found: dict[str, Validation]) -> dict[str, Any]:
+    """Errors by kind of fold; what does not depend on it once, of configurations."""
+    whole = {kind: validation.to_dict() for kind, validation in found.items()}
+    first = whole[KINDS[0]]
+    first["decisions"].pop("cells")
+    folds = {kind: {name: each[name] for name in KEPT} for kind, each in whole.items()}
+    peers = {"peers": whole["model"]["peers"]}  # prompts of one model share a server: configurations would not leave it out
+    return {"assay_version": assay.__version__, "constants": digest(), "folds": folds, **{name: first[name] for name in WHOLE}, **peers}
+
+
+def digest() -> str:
+    """Changes with the constants, the bands and the numbers that they were fitted to."""
+    files = (DATA / "calibration" / "fitted.toml", DATA / "calibration" / "bands.toml", SHIPPED)
+    return hashlib.blake2b(b"".join(file.read_bytes() for file in files), digest_size=12).hexdigest()
 
 
 def main() -> None:
@@ -43,12 +65,17 @@ def main() -> None:
     points = read_points([SHIPPED])
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("forkserver")) as workers:
         result = fit(points.runs, terms(), workers, told)
-        made = bands.banded(residuals(points, result, workers))
+        found = {kind: without(points, result, kind, workers) for kind in KINDS}
     rows = result.pool.rows
     newest = max(str(point.said("source_date") or "")[:7] for point in points.runs)
     source = f"{len(rows.run)} numbers of {len(set(rows.run.tolist()))} runs in data/published/points.parquet, the newest of {newest}"
+    made = bands.banded([each for kind in KINDS for each in bands.residuals(found[kind])])
     for name, text in (("fitted", record.document(result.calibration, source)), ("bands", bands.document(made, source))):
         (DATA / "calibration" / f"{name}.toml").write_text(text, encoding="utf-8")
+    file = DATA / "calibration" / "bands.toml"
+    within = tables(check(read_toml(file), "bands", file))
+    kept = summary({kind: bands.rebanded(validation, within) for kind, validation in found.items()})
+    ACCURACY.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     print(f"{source}: objective {result.fitted.objective:.1f}, {time.perf_counter() - STARTED:.0f} s")
 
 

@@ -151,25 +151,74 @@ _FIGURES = ("median_error", "p90_error", "bias", "coverage", "datasheet", "neare
 
 
 def accuracy(kind: str) -> str:
-    """The last validation of the published table (docs/accuracy.json).
+    """The last errors of runs left out of the fit (docs/accuracy.json), written by `make calibrate`.
 
-    Errors as a `whole`, by `load` or in `short`; those of other simulators (`peers`, `stated`); what was `reached` or `skipped`.
+    Errors as a `whole`, by `load` or in `short`, of configurations left out; by kind of fold (`folds`); of the `decisions`; those of other
+    simulators (`peers`, `stated`); what was `reached` or `skipped`.
     """
     told = json.loads((ROOT / "docs" / "accuracy.json").read_text(encoding="utf-8"))
+    first = told["folds"]["configuration"]
     if kind == "reached":
-        shares = [f"{row['predicted']:,} of {row['rows']:,} of quality {quality}" for quality, row in told["by_quality"].items()]
-        return f"{told['predicted']:,} of {told['rows']:,} numbers are predicted: {', '.join(shares)}."
+        shares = [f"{row['predicted']:,} of {row['rows']:,} of quality {quality}" for quality, row in first["by_quality"].items()]
+        return f"{first['predicted']:,} of {first['rows']:,} numbers are predicted: {', '.join(shares)}."
     if kind == "skipped":
         return table(("rows", "not predicted, because"), ([str(rows), reason] for reason, rows in told["skipped"].items()))
+    if kind == "decisions":
+        return _decisions(told["decisions"])
+    if kind == "folds":
+        return _folds(told["folds"])
     if kind in ("peers", "stated"):
         return _peers(told["peers"], kind)
     if kind == "load":
-        found = {(group["load"], group["metric"]): _share(group["median_error"]) for group in told["by_load"]}
+        found = {(group["load"], group["metric"]): _share(group["median_error"]) for group in first["by_load"]}
         loads = dict.fromkeys(load for load, _ in found)
         return table(("load", *map(_metric, _SETTLED)), ([load, *(found.get((load, metric), "") for metric in _SETTLED)] for load in loads))
-    groups = [group for group in told["by_set"] if kind == "whole" or (group["metric"] in _SETTLED and group["rows"] >= 20)]
+    groups = [group for group in first["by_set"] if kind == "whole" or (group["metric"] in _SETTLED and group["rows"] >= 20)]
     heads = ("set", "metric", "numbers", "median", "p90", "bias", "in band", "data sheet", "nearest point")
     return table(heads, map(_errors, groups))
+
+
+_FEWEST = 20  # numbers of a line that says something of a set
+
+
+def _folds(folds: Mapping[str, Any]) -> str:
+    """By set, serving and metric what a chip and model typically has, for each kind of fold; and how bands did on configurations."""
+    by_kind = {kind: {_typical(row): row for row in each["typical"]} for kind, each in folds.items()}
+    first = by_kind["configuration"]
+    heads = ("set", "serving", "metric", "groups", "numbers", *(f"{kind} left out" for kind in folds), "in band", "half width of the band")
+    rows = (
+        [*key, str(row["groups"]), f"{row['rows']:,}", *(_share(by_kind[kind][key]["median_error"]) for kind in folds)]
+        + [_share(row["coverage"]), _share(row["half_width"])]
+        for key, row in first.items()
+        if row["rows"] >= _FEWEST
+    )
+    return table(heads, rows)
+
+
+def _typical(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["set"], row["serving"], _measured(row)
+
+
+def _decisions(told: Mapping[str, Any]) -> str:
+    """How often the chip that was picked was the cheapest, and what following it costs, by load."""
+    heads = (
+        "load",
+        "decisions",
+        "right",
+        "mean regret",
+        "p90 regret",
+        "dollars lost per million output tokens",
+        "rank correlation",
+        "failed",
+    )
+    rows = [{"load": "all", **told}, *told["by_load"]]
+    return table(heads, ([row["load"], str(row["decisions"]), *_choice(row), str(row["failed"])] for row in rows))
+
+
+def _choice(row: Mapping[str, Any]) -> Sequence[str]:
+    lost, rank = (row[name] for name in ("lost", "rank_correlation"))
+    shares = (_share(row[name]) for name in ("right", "mean_regret", "p90_regret"))
+    return *shares, "" if lost is None else f"{lost:.3f}", "" if rank is None else f"{rank:.2f}"
 
 
 def _peers(told: Mapping[str, Any], kind: str) -> str:

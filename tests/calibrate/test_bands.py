@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay._base.schema import read
-from assay.calibrate.bands import FEW, SET_FEW, Band, Residual, banded, document, residuals
+from assay.calibrate.bands import FEW, SET_FEW, Band, Residual, banded, document, rebanded, residuals
 from assay.cost.constants import Calibration
 from assay.points import Point, Points
 from assay.search.evidence import ANY, KNOWN, METRICS
@@ -144,6 +144,20 @@ def test_residuals_are_measured_over_predicted(made: MakePoint) -> None:
     assert [each.metric for each in found] == ["tpot", "ttft_tail", "tpot"]
     assert [each.value for each in found] == pytest.approx([math.log(1.5), math.log(1.5), -math.log(1.5)])
     assert {(each.execution, each.known, each.load, each.collection) for each in found} == {(KERNELS, "nothing", "open", "made up")}
+
+
+def test_predictions_can_be_set_within_other_bands(made: MakePoint) -> None:
+    """Each by what is known of it, its load and its metric; what is not predicted stays so, and no prediction moves."""
+    per_user = ("output_tokens_per_second_per_user", "mean")
+    runs = (made([("tpot", "mean"), ("tpot", "p75"), per_user, ("ttft", "mean")]), made(model="nobody-7b"))
+    before = Validation(Points(None, ()), runs, tuple(told(point, Calibration()) for point in runs))
+    table = {("nothing", ANY, metric): (0.1, 10.0) for metric in METRICS} | {("nothing", before.told[0].load, "tpot"): (0.8, 1.6)}
+    after = rebanded(before, {KERNELS: table})
+    factors = [(guess.low / guess.predicted, guess.high / guess.predicted) for guess in after.told[0].guesses if guess.predicted]
+    assert factors == [pytest.approx(pair) for pair in ((0.8, 1.6), (1 / 1.6, 1 / 0.8), (0.1, 10.0))]
+    assert [guess.predicted for guess in after.told[0].guesses] == [guess.predicted for guess in before.told[0].guesses]
+    assert after.told[0].guesses[1] == before.told[0].guesses[1]
+    assert after.told[1] == before.told[1]
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:

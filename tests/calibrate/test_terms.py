@@ -11,9 +11,9 @@ from assay.points import Number
 EXECUTIONS = ("kernel-by-kernel", "resident-pipeline")
 
 
-def number(metric: str, statistic: str = "") -> Number:
+def number(metric: str, statistic: str = "", quality: str = "A") -> Number:
     """A measured number of a metric."""
-    return Number(0, metric, statistic, "request", 1.0, "A")
+    return Number(0, metric, statistic, "request", 1.0, quality)
 
 
 @pytest.mark.parametrize("execution", EXECUTIONS)
@@ -38,6 +38,13 @@ def test_noise_is_by_metric_and_wider_in_the_tail() -> None:
     assert what.sigma(number("tpot", "p50")) == what.sigma(number("output_tokens_per_second")) == what.noise["other"]
     for statistic in ("p95", "p99", "p999"):
         assert what.sigma(number("ttft", statistic)) == what.noise["ttft"] * what.noise["tail"] > what.noise["ttft"]
+
+
+def test_numbers_of_lower_quality_are_noisier() -> None:
+    """Unmarked ones, as a user's own, are as good as the best."""
+    sigmas = [terms().sigma(number("tpot", "mean", quality)) for quality in ("", "A", "B", "C")]
+    assert sigmas[0] == sigmas[1] < sigmas[2] < sigmas[3]
+    assert terms().sigma(number("ttft", "p99", "B")) / terms().sigma(number("ttft", "p99")) == pytest.approx(sigmas[2] / sigmas[1])
 
 
 def test_one_term_can_be_left_out() -> None:

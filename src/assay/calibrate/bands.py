@@ -5,16 +5,16 @@ Split-conformal quantiles (Vovk, Gammerman and Shafer 2005) hold the next number
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from assay._base.facts import Fact
 from assay.chips import Chip
 from assay.points import Number
-from assay.search.evidence import ANY, KNOWN, METRICS
-from assay.validate.predict import kind
+from assay.search.evidence import ANY, KNOWN, METRICS, Table, band
+from assay.validate.predict import Guess, Told, kind, turned
 from assay.validate.validation import Validation, stated
 
 OUTSIDE = 0.05  # on each side
@@ -69,17 +69,17 @@ def banded(found: Iterable[Residual]) -> list[Band]:
             factors = dict(_factors(under, 1 if load == ANY else FEW))
             if factors:
                 bands.append(Band(execution, known, load, len(under), factors))
-    return [*bands, *(_last(execution, bands) for execution in dict.fromkeys(band.execution for band in bands))]
+    return [*bands, *(_last(execution, bands) for execution in dict.fromkeys(each.execution for each in bands))]
 
 
 def _last(execution: str, bands: Sequence[Band]) -> Band:
     """For whom nothing at all is known, metrics of which no such run tells: the widest band of those that are known better."""
-    there = [band for band in bands if band.execution == execution]
-    said = {metric for band in there if (band.known, band.load) == (KNOWN[-1], ANY) for metric in band.factors}
+    there = [each for each in bands if each.execution == execution]
+    said = {metric for each in there if (each.known, each.load) == (KNOWN[-1], ANY) for metric in each.factors}
     factors = {}
     for metric in (metric for metric in METRICS if metric not in said):
-        every = [band.factors[metric] for band in there if metric in band.factors]
-        every = every or [band.factors[name] for band in there for name in (metric.removesuffix("_tail"), "tpot") if name in band.factors]
+        like = [each.factors[name] for name in (metric, metric.removesuffix("_tail"), "tpot") for each in there if name in each.factors]
+        every = [each.factors[metric] for each in there if metric in each.factors] or like
         lows, highs = ([float(getattr(fact, side) or fact.value) for fact in every] for side in ("low", "high"))
         factors[metric] = Fact(every[0].value, min(lows), max(highs))
     return Band(execution, KNOWN[-1], ANY, 0, factors)
@@ -114,6 +114,25 @@ def _quantiles(values: np.ndarray[tuple[int], np.dtype[np.float64]], outside: fl
     return float(ordered[low]), float(ordered[high])
 
 
+def rebanded(validation: Validation, tables: Mapping[str, Table]) -> Validation:
+    """The same predictions within other bands."""
+    told = []
+    for point, said in zip(validation.chosen, validation.told, strict=True):
+        guesses = said.guesses
+        if said.known:
+            table = tables[Chip.load(str(point.said("chip"))).execution]
+            guesses = tuple(_within(table, said, number, guess) for number, guess in zip(point.numbers, said.guesses, strict=True))
+        told.append(replace(said, guesses=guesses))
+    return replace(validation, told=tuple(told))
+
+
+def _within(table: Table, said: Told, number: Number, guess: Guess) -> Guess:
+    if guess.predicted is None:
+        return guess
+    low, high = turned(number, band(table, said.known, said.load, kind(number)))
+    return replace(guess, low=guess.predicted * low, high=guess.predicted * high)
+
+
 def document(bands: Sequence[Band], source: str) -> str:
     """The text of data/calibration/bands.toml."""
     lines = [
@@ -121,9 +140,9 @@ def document(bands: Sequence[Band], source: str) -> str:
         f"# Measured over predicted, of runs left out of the fit: {source}.",
         "# value is the median; low and high hold 90 % of the numbers, and 80 % of those of each collection.",
     ]
-    for band in bands:
-        told = (f'{key} = "{getattr(band, key)}"' for key in ("execution", "known", "load"))
-        lines += ["", "[[band]]", *told, f"rows = {band.rows}"]
-        for metric, fact in band.factors.items():
+    for each in bands:
+        told = (f'{key} = "{getattr(each, key)}"' for key in ("execution", "known", "load"))
+        lines += ["", "[[band]]", *told, f"rows = {each.rows}"]
+        for metric, fact in each.factors.items():
             lines.append(f"factor.{metric} = {{ value = {fact.value:.4g}, low = {fact.low:.4g}, high = {fact.high:.4g} }}")
     return "\n".join(lines) + "\n"

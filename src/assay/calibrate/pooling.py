@@ -82,7 +82,11 @@ def pooled(terms: Terms) -> Levels:
             return spread * terms.shares[key.level]
         return np.array([max(ignorance(name, key.execution), CERTAIN) for name in terms.names])
 
-    return Levels(keys, lambda each: generic(each.execution), widths)
+    return Levels(keys, _physics, widths)
+
+
+def _physics(observation: Observation) -> Constants:
+    return generic(observation.execution)
 
 
 class Pool:

@@ -25,7 +25,8 @@ class Terms:
     def sigma(self, number: Number) -> float:
         """Standard deviation of the logarithm of a measured number."""
         tail = number.statistic in ("p95", "p99", "p999")
-        return self.noise["ttft" if number.metric == "ttft" else "other"] * (self.noise["tail"] if tail else 1.0)
+        sigma = self.noise["ttft" if number.metric == "ttft" else "other"] * self.noise.get(number.quality, 1.0)
+        return sigma * (self.noise["tail"] if tail else 1.0)
 
     def without(self, name: str) -> "Terms":
         """The same with one constant left at its generic value."""

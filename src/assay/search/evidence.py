@@ -1,6 +1,6 @@
 """How far a prediction can be trusted: what was measured that is like it, and the band around each metric that follows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -14,6 +14,8 @@ from assay.search.runs import Evidence
 from assay.workloads import Workload
 
 Band = tuple[float, float]
+Table = dict[tuple[str, str, str], Band]
+"""Bands by what is known, load and metric."""
 
 KNOWN = ("chip", "sibling", "relative", "nothing")  # what was measured that is like a deployment, the most telling first
 CROWDED, BUSY = 64, 8  # requests on a chip
@@ -81,7 +83,7 @@ def bands(part: Part, load: str = ANY, calibration: Calibration | None = None) -
     """
     least = known(part.chip, part.engine, calibration)
     table = _table()[part.chip.execution]
-    found = {metric: _band(table, least, load, metric) for metric in METRICS}
+    found = {metric: band(table, least, load, metric) for metric in METRICS}
     if least != "chip":
         shorter, longer = _disputed(part)
         for metric, (low, high) in found.items():
@@ -95,7 +97,7 @@ METRICS = ("ttft", "tpot", "itl", "e2e", "ttft_tail", "tpot_tail", "e2e_tail", "
 """Those with bands of their own; a tail is the 95th percentile and those above."""
 
 
-def _band(table: dict[tuple[str, str, str], Band], least: str, load: str, metric: str) -> Band:
+def band(table: Table, least: str, load: str, metric: str) -> Band:
     """The band of the nearest kind of run that was measured: as well known, then less well, then under any load."""
     for level in KNOWN[KNOWN.index(least) :]:
         for under in (load, ANY):
@@ -125,12 +127,15 @@ def weakest(parts: Sequence[Part], load: str = ANY, calibration: Calibration | N
 
 
 @cache
-def _table() -> dict[str, dict[tuple[str, str, str], Band]]:
-    """Bands by execution, then by what is known, load and metric."""
-    document: dict[str, Any] = read(DATA / "calibration" / "bands.toml", "bands")
-    found: dict[str, dict[tuple[str, str, str], Band]] = {}
+def _table() -> dict[str, Table]:
+    return tables(read(DATA / "calibration" / "bands.toml", "bands"))
+
+
+def tables(document: Mapping[str, Any]) -> dict[str, Table]:
+    """The bands of a document by way of execution."""
+    found: dict[str, Table] = {}
     for row in document["band"]:
-        for metric, fact in row["factor"].items():
-            band = float(fact.low or fact.value), float(fact.high or fact.value)
-            found.setdefault(row["execution"], {})[row["known"], row["load"], metric] = band
+        for metric, fact in row.get("factor", {}).items():
+            each = float(fact.low or fact.value), float(fact.high or fact.value)
+            found.setdefault(row["execution"], {})[row["known"], row["load"], metric] = each
     return found

@@ -78,8 +78,13 @@ def kind(number: Number) -> str:
 
 def _band(number: Number, bands: dict[str, tuple[float, float]]) -> tuple[float, float]:
     """Factors around a prediction."""
-    low, high = bands[kind(number)]
-    return (1 / high, 1 / low) if number.metric.endswith("per_user") else (low, high)
+    return turned(number, bands[kind(number)])
+
+
+def turned(number: Number, band: tuple[float, float]) -> tuple[float, float]:
+    """A band of `kind` as factors on the number itself."""
+    low, high = band
+    return (1 / high, 1 / low) if number.metric.endswith("per_user") else band
 
 
 def _reason(error: Exception) -> str:

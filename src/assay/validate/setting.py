@@ -21,7 +21,7 @@ from assay.search.estimate import guess
 from assay.search.plant import Plant, build
 from assay.slo import Slo
 from assay.validate.traffic import Unpredicted
-from assay.validate.unstated import cached, drafted, looked
+from assay.validate.unstated import cached, drafted
 from assay.workloads import Workload
 
 GENERIC = "generic"
@@ -112,8 +112,6 @@ def _asked(point: Point, chip: Chip, workload: Workload) -> tuple[Asked, list[st
     if declared:
         given["kv"] = declared
         said.append(f"KV cache {declared}, as checkpoints for {engine.current} declare it")
-    if given["look_interval"] is None and not point.said("disaggregated"):
-        given["look_interval"] = looked(point.said("set"), engine.current, chip.name, given["weights"])
     defaults = engine.defaults_on(chip.family)
     flying = workload.concurrency or workload.requests
     seats = given["max_num_seqs"] or max(defaults.max_num_seqs.value, workload.requests if point.said("load") == "static" else 0)

@@ -35,11 +35,3 @@ def cached(engine: str, weights: str | None) -> str | None:
     """Precision of the cache that a checkpoint of these weights declares; None where the engine's default holds."""
     found = [row["kv"].value for row in _facts().get("cache", ()) if row["engine"] == engine and weights in row["weights"]]
     return str(found[0]) if found else None
-
-
-def looked(collection: str | None, engine: str, chip: str, weights: str | None) -> int | None:
-    """Decode steps between two looks for new requests, as a collection launches an engine; None where its default holds."""
-    for row in _facts().get("look", ()):
-        if (row["set"], row["engine"], row["chip"]) == (collection, engine, chip) and weights in row["weights"]:
-            return int(row["steps"].value)
-    return None
