@@ -1,1 +1,1 @@
-"""The chain's error on measured operating points: each run predicted as it was run, nothing fitted, beside two simple baselines."""
+"""The chain's error on measured operating points: each run predicted as it was run, beside two simple baselines."""
