@@ -161,14 +161,9 @@ def accuracy(kind: str) -> str:
     if kind == "reached":
         shares = [f"{row['predicted']:,} of {row['rows']:,} of quality {quality}" for quality, row in first["by_quality"].items()]
         return f"{first['predicted']:,} of {first['rows']:,} numbers are predicted: {', '.join(shares)}."
-    if kind == "skipped":
-        return table(("rows", "not predicted, because"), ([str(rows), reason] for reason, rows in told["skipped"].items()))
-    if kind == "decisions":
-        return _decisions(told["decisions"])
-    if kind == "folds":
-        return _folds(told["folds"])
-    if kind in ("peers", "stated"):
-        return _peers(told["peers"], kind)
+    whole = {"skipped": _skipped, "decisions": _decisions, "peers": _beside, "stated": _stated}
+    if kind in (*whole, "folds"):
+        return _folds(told["folds"]) if kind == "folds" else whole[kind](told["peers" if kind == "stated" else kind])
     if kind == "load":
         found = {(group["load"], group["metric"]): _share(group["median_error"]) for group in first["by_load"]}
         loads = dict.fromkeys(load for load, _ in found)
@@ -187,8 +182,11 @@ def _folds(folds: Mapping[str, Any]) -> str:
     first = by_kind["configuration"]
     heads = ("set", "serving", "metric", "groups", "numbers", *(f"{kind} left out" for kind in folds), "in band", "half width of the band")
     rows = (
-        [*key, str(row["groups"]), f"{row['rows']:,}", *(_share(by_kind[kind][key]["median_error"]) for kind in folds)]
-        + [_share(row["coverage"]), _share(row["half_width"])]
+        [
+            *(*key, str(row["groups"]), f"{row['rows']:,}"),
+            *(_share(by_kind[kind][key]["median_error"]) for kind in folds),
+            *(_share(row[name]) for name in ("coverage", "half_width")),
+        ]
         for key, row in first.items()
         if row["rows"] >= _FEWEST
     )
@@ -201,16 +199,7 @@ def _typical(row: Mapping[str, Any]) -> tuple[str, str, str]:
 
 def _decisions(told: Mapping[str, Any]) -> str:
     """How often the chip that was picked was the cheapest, and what following it costs, by load."""
-    heads = (
-        "load",
-        "decisions",
-        "right",
-        "mean regret",
-        "p90 regret",
-        "dollars lost per million output tokens",
-        "rank correlation",
-        "failed",
-    )
+    heads = ("load", "decisions", "right", "mean regret", "p90 regret", "$ lost per million output tokens", "rank correlation", "failed")
     rows = [{"load": "all", **told}, *told["by_load"]]
     return table(heads, ([row["load"], str(row["decisions"]), *_choice(row), str(row["failed"])] for row in rows))
 
@@ -221,11 +210,18 @@ def _choice(row: Mapping[str, Any]) -> Sequence[str]:
     return *shares, "" if lost is None else f"{lost:.3f}", "" if rank is None else f"{rank:.2f}"
 
 
-def _peers(told: Mapping[str, Any], kind: str) -> str:
-    """Median errors of other simulators beside ours, by metric."""
-    if kind == "stated":
-        heads = ("simulator", "metric", "points", "theirs", "ours", "ours is over")
-        return table(heads, ([simulator(row), *_peer(row, "points"), f"{row['rows']:,}"] for row in told["stated"]))
+def _skipped(reasons: Mapping[str, int]) -> str:
+    return table(("rows", "not predicted, because"), ([str(rows), reason] for reason, rows in reasons.items()))
+
+
+def _stated(told: Mapping[str, Any]) -> str:
+    """Errors that are stated of other simulators, beside ours, by metric."""
+    heads = ("simulator", "metric", "points", "theirs", "ours", "ours is over")
+    return table(heads, ([simulator(row), *_peer(row, "points"), f"{row['rows']:,}"] for row in told["stated"]))
+
+
+def _beside(told: Mapping[str, Any]) -> str:
+    """Median errors of other simulators beside ours, on the same numbers."""
     rows = [*beside(told), *(row for row in told["same_rows"] if row["metric"] == "all")]
     return table(("simulator", "metric", "numbers", "theirs", "ours"), ([simulator(row), *_peer(row, "rows")] for row in rows))
 

@@ -101,9 +101,15 @@ def _shortfall(standing: Standing, comparison: Record) -> str:
 
 
 def notes(comparison: Record) -> list[str]:
-    """What a reader must know beside the verdict: chips left out and why, chips without an offer, mixed bases, thin evidence."""
+    """What a reader must know beside the verdict: how sure it is, chips left out and why, chips without an offer, bases, thin evidence."""
     found = standings(comparison)
-    said = [f"{s.title} does not meet the targets{_because(s.why_not)}" for s in found if s.best is not None and not s.feasible]
+    doubt = number(comparison, "best", "doubt", "cost")
+    said = (
+        []
+        if doubt is None
+        else [f"By the error bands of both, the likeliest rival is cheaper in truth with a chance of {formats.percent(doubt)}."]
+    )
+    said += [f"{s.title} does not meet the targets{_because(s.why_not)}" for s in found if s.best is not None and not s.feasible]
     said += [f"{s.title} has no deployment{_because(s.why_not)}" for s in found if s.best is None]
     unpriced = [s.title for s in found if s.feasible and number(s.best, "cost_per_hour") is None]
     if unpriced:

@@ -9,6 +9,7 @@ from assay._base.parallel import finished
 from assay.chips import Chip
 from assay.deployments import Part
 from assay.models import Model
+from assay.search.doubt import doubt
 from assay.search.evaluate import Question
 from assay.search.evidence import evidence_of
 from assay.search.frontier import frontier, worths
@@ -133,6 +134,18 @@ class Comparison:
             "energy": min(energy, key=energy.__getitem__, default=None),
         }
 
+    @property
+    def doubt(self) -> dict[str, float | None]:
+        """For each best run the chance that a feasible one on other chips beats it in truth; None where there is no other."""
+        feasible = [run for run in self.runs if run.feasible]
+        asked: dict[str, tuple[str, Callable[[Run], float | None]]] = {
+            "cost": ("cost_per_million_tokens", lambda run: run.price.blended),
+            "latency": ("tpot", lambda run: run.latencies["tpot"].values["mean"]),
+            "energy": ("joules_per_token", lambda run: run.joules_per_token),
+        }
+        best = {name: self.runs[index] for name, index in self.best.items() if index is not None}
+        return {name: doubt(best[name], feasible, *how) if name in best else None for name, how in asked.items()}
+
     def assumptions(self) -> list[str]:
         """What holds for all candidates."""
         workload, slo = self.question.workload, self.question.slo
@@ -160,7 +173,7 @@ class Comparison:
             "slo": self.question.slo.to_dict(),
             "chips": [_entry(chip) for chip in self.chips],
             "candidates": [*rows, *(self._nothing(chip) for chip in self.chips if chip.name not in seen)],
-            "best": self.best,
+            "best": {**self.best, "doubt": self.doubt},
             "assumptions": self.assumptions(),
         }
 
