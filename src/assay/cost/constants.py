@@ -146,8 +146,8 @@ def energy_constants() -> dict[str, float]:
 
 
 def _limited(name: str, value: Any) -> Any:
-    """Nothing moves more than the bandwidth that is there, and the busiest of several does no less than their mean."""
-    if name.startswith("bandwidth_share.") or name == "collective.bandwidth_share":
+    """Nothing computes or moves more than its peak, and the busiest of several does no less than their mean."""
+    if ("_share." in name and name != "compute_share.experts") or name == "collective.bandwidth_share":
         return min(value, 1.0) if isinstance(value, float) else value.clip(max=1.0)
     if name == "speculation.acceptance":
         return min(value, MOST_ACCEPTED) if isinstance(value, float) else value.clip(max=MOST_ACCEPTED)
