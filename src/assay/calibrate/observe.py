@@ -21,12 +21,12 @@ from assay.search.plant import Plant
 from assay.simulate import Fleet, Outcome, run
 from assay.simulate.tally import Tally
 from assay.steptime import DECODE, MIXED, Curve, Floats, StepTime
-from assay.validate.figures import Figures
+from assay.validate.figures import LATENCIES, Figures
 from assay.validate.setting import setting
 from assay.validate.traffic import Unpredicted, traffic
 from assay.workloads import Workload
 
-LONGER = 0.05  # steps are made so much longer: enough for the figures to move by more than single requests make them jump
+LONGER = 0.1  # steps are made so much longer: enough for the figures to move by more than single requests make them jump
 LIKELIER = 0.04  # drafted tokens are accepted so much more often
 STEEPEST = 3.0  # elasticity; at the edge of what a system sustains waiting answers without bounds, and says little
 PARTS = ("decode", "mixed", "shared")
@@ -126,15 +126,15 @@ def observe(point: Point, calibration: Calibration) -> Observation | None:
     figures, constants = asked.figures(outcome), assembly.plants[-1].machine.constants
     tallied = zip(assembly.plants, outcome.tallies, strict=True)
     stages = tuple(Stage(_light(plant), steps_of(tally, plant.machine.constants)) for plant, tally in tallied)
-    answers = [asked.answer(figures, _stretched(assembly, name)) for name in PARTS]
-    waits, accepts = np.zeros_like(figures), np.zeros_like(figures)
-    if assembly.plants[0].policy.admission_delay:
-        waits = asked.answer(figures, _later(assembly))
+    waits, accepts = asked.waits(outcome), np.zeros_like(figures)
+    answers = np.array([asked.answer(figures, _stretched(assembly, name)) for name in PARTS]).T
+    if not workload.rate:
+        answers = asked.balanced(_bounded(answers), waits)
     if assembly.fleet().acceptance:
         fleet = assembly.fleet()
         likelier = min(fleet.acceptance * (1 + LIKELIER), 1.0)
         accepts = asked.moved(figures, replace(fleet, acceptance=likelier)) / math.log(likelier / fleet.acceptance)
-    return Observation(point, stages, constants, figures, _bounded(np.array(answers).T), _bounded(waits), _bounded(accepts))
+    return Observation(point, stages, constants, figures, _bounded(answers), waits, _bounded(accepts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +155,32 @@ class _Asked:
     def moved(self, figures: Floats, fleet: Fleet) -> Floats:
         """How far another fleet moves the figures."""
         return self.figures(run(self.workload, fleet, seed=self.workload.seed)) - figures
+
+    def waits(self, outcome: Outcome) -> Floats:
+        """Elasticity of each number to the time before the scheduler sees a request.
+
+        TTFT and E2E grow by it; in a closed loop rates fall by its share of E2E. A simulation would show the same in steps, since requests
+        join at the end of one.
+        """
+        said = Figures.of(outcome, self.workload, self.assembly.chips)
+        delay = self.assembly.plants[0].policy.admission_delay
+        whole = delay / said.latencies["e2e"]["mean"] if self.workload.concurrency and said.latencies["e2e"] else 0.0
+        found = []
+        for number in self.point.numbers:
+            value = said.value(number)
+            later = delay / value if value and number.metric in ("ttft", "e2e") else 0.0
+            speed = number.metric.endswith("per_user")  # of one user who is served: no waiting is in it
+            found.append(min(later, 1.0) if number.metric in LATENCIES else 0.0 if speed else -whole)
+        return np.array(found)
+
+    def balanced(self, answers: Floats, waits: Floats) -> Floats:
+        """Answers that add up to what they must where no arrivals keep time: twice all times are twice each latency, and half each rate."""
+        rates = np.array([number.metric not in LATENCIES for number in self.point.numbers])
+        lacking = np.where(rates, -1.0, 1.0) - waits - answers.sum(axis=1)
+        size = np.abs(answers)
+        shares = size / np.maximum(size.sum(axis=1, keepdims=True), 1e-9)
+        balanced: Floats = answers + lacking[:, None] * shares
+        return balanced
 
     def answer(self, figures: Floats, assembly: Assembly) -> Floats:
         """Elasticity to what is LONGER in another assembly."""
@@ -201,15 +227,4 @@ def _curve(curve: Curve, factors: Sequence[float]) -> Curve:
         sampled=curve.sampled * shared,
         decode=curve.decode * shared,
         draft=curve.draft * shared,
-    )
-
-
-def _later(assembly: Assembly) -> Assembly:
-    """The assembly whose scheduler sees requests later."""
-    return replace(
-        assembly,
-        plants=tuple(
-            replace(plant, policy=replace(plant.policy, admission_delay=plant.policy.admission_delay * (1 + LONGER)))
-            for plant in assembly.plants
-        ),
     )
