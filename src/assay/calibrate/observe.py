@@ -45,7 +45,8 @@ class Observation:
     """A run under `constants`: the logarithm of each of its n predicted numbers (nan where there is none), and elasticities.
 
     `answers` has shape (n, 3), to the time of decode steps, of mixed steps and of what both share; `waits` (n,) to the time before the
-    scheduler sees a request, `accepts` (n,) to the chance that a drafted token is accepted (zeros without speculation).
+    scheduler sees a request, `hands` (n,) to that of handing a cache over, `accepts` (n,) to the chance that a drafted token is accepted
+    (zeros without prefill and decode apart, and without speculation).
     """
 
     point: Point
@@ -54,6 +55,7 @@ class Observation:
     figures: Floats
     answers: Floats
     waits: Floats
+    hands: Floats
     accepts: Floats
 
     @property
@@ -105,7 +107,11 @@ class Runs:
         found = []
         for place, each in enumerate(self.observations):
             figures = each.figures + moved[:, :, place].T @ each.answers.T
-            for table, key, answers in (("host", "request", each.waits), ("speculation", "acceptance", each.accepts)):
+            for table, key, answers in (
+                ("host", "request", each.waits),
+                ("host", "transfer", each.hands),
+                ("speculation", "acceptance", each.accepts),
+            ):
                 there, here = (getattr(some, table)[key] for some in (constants, each.constants))
                 figures = figures + np.log(there / here) * answers
             found.append(figures)
@@ -126,15 +132,16 @@ def observe(point: Point, calibration: Calibration) -> Observation | None:
     figures, constants = asked.figures(outcome), assembly.plants[-1].machine.constants
     tallied = zip(assembly.plants, outcome.tallies, strict=True)
     stages = tuple(Stage(_light(plant), steps_of(tally, plant.machine.constants)) for plant, tally in tallied)
-    waits, accepts = asked.waits(outcome), np.zeros_like(figures)
+    waits, accepts = asked.delayed(outcome, assembly.plants[0].policy.admission_delay), np.zeros_like(figures)
+    hands = asked.delayed(outcome, constants.host["transfer"] if assembly.wire else 0.0)
     answers = np.array([asked.answer(figures, _stretched(assembly, name)) for name in PARTS]).T
     if not workload.rate:
-        answers = asked.balanced(_bounded(answers), waits)
+        answers = asked.balanced(_bounded(answers), waits + hands)
     if assembly.fleet().acceptance:
         fleet = assembly.fleet()
         likelier = min(fleet.acceptance * (1 + LIKELIER), 1.0)
         accepts = asked.moved(figures, replace(fleet, acceptance=likelier)) / math.log(likelier / fleet.acceptance)
-    return Observation(point, stages, constants, figures, _bounded(answers), waits, _bounded(accepts))
+    return Observation(point, stages, constants, figures, _bounded(answers), waits, hands, _bounded(accepts))
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,14 +163,13 @@ class _Asked:
         """How far another fleet moves the figures."""
         return self.figures(run(self.workload, fleet, seed=self.workload.seed)) - figures
 
-    def waits(self, outcome: Outcome) -> Floats:
-        """Elasticity of each number to the time before the scheduler sees a request.
+    def delayed(self, outcome: Outcome, delay: float) -> Floats:
+        """Elasticity of each number to a delay (s) of each request before its first token.
 
         TTFT and E2E grow by it; in a closed loop rates fall by its share of E2E. A simulation would show the same in steps, since requests
         join at the end of one.
         """
         said = Figures.of(outcome, self.workload, self.assembly.chips)
-        delay = self.assembly.plants[0].policy.admission_delay
         whole = delay / said.latencies["e2e"]["mean"] if self.workload.concurrency and said.latencies["e2e"] else 0.0
         found = []
         for number in self.point.numbers:

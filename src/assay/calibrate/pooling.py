@@ -14,7 +14,7 @@ import numpy as np
 
 from assay._base.facts import Fact
 from assay.calibrate.observe import Observation, Runs
-from assay.calibrate.rows import Rows
+from assay.calibrate.rows import Integers, Rows
 from assay.calibrate.terms import LEVELS, Terms, ignorance
 from assay.cost.constants import Calibration, Constants, Level, Where, generic
 from assay.steptime import Floats
@@ -24,8 +24,8 @@ STEPS, SOLVES = 8, 8  # at most
 SMALL = 0.003  # share of the objective that a further step must gain
 FARTHEST = 1.0  # of a logarithm in one step
 HALVINGS = 3
-STILL = 1e-3  # of a logarithm: a step that moves no more is found
-UNTOLD = 1e-3  # share of the prior's weight below which rows say nothing of a factor
+STILL = 1e-3  # of a prior's deviation: a step that moves no more is found
+UNTOLD = 1e-3  # share of the prior's weight below which rows say nothing
 ROBUST = 1.5  # errors beyond so many times their noise count less and less
 CERTAIN = 1e-3  # of a logarithm: a constant without an interval does not move
 SURE = 1.645  # standard deviations on each side: 90 %
@@ -98,8 +98,10 @@ class Pool:
         self.keys: tuple[Key, ...] = tuple(sorted(every, key=lambda key: (LEVELS.index(key.level), key)))
         place = {key: at for at, key in enumerate(self.keys)}
         self.levels = np.array([[place[key] for key in levels.holding(each)] for each in observations], np.int64)
-        widths = np.array([levels.spread(key) for key in self.keys])
-        self.prior = widths.reshape(-1, len(terms.names))  # deviations of logarithms before anything is measured, (K, J)
+        widths = np.array([levels.spread(key) for key in self.keys]).reshape(-1, len(terms.names))
+        self.prior = widths  # deviations of logarithms before anything is measured, (K, J)
+        alone = [key.level == LEVELS[0] for key in self.keys]
+        self.roots = widths[:, :, None] * np.where(np.array(alone)[:, None, None], np.eye(len(terms.names)), terms.root)
 
     def fit(self, start: Floats | None = None, mask: Floats | None = None) -> Fitted:
         """The most likely factors; `mask` (R,) leaves rows out where it is 0."""
@@ -156,7 +158,11 @@ class Pool:
     def _objective(self, factors: Floats, predicted: Floats, weight: Floats) -> float:
         wide = ROBUST * self.rows.sigma
         misfit = 0.5 * weight * wide**2 * np.log1p(((self.rows.measured - predicted) / wide) ** 2)
-        return float(misfit.sum() + 0.5 * ((factors / self.prior) ** 2).sum())
+        return float(misfit.sum() + 0.5 * (self._free(factors) ** 2).sum())
+
+    def _free(self, factors: Floats) -> Floats:
+        """The factors as numbers that are independent and of unit deviation before anything is measured, shape (K, J)."""
+        return np.linalg.solve(self.roots, factors[:, :, None])[:, :, 0]
 
     def _step(self, factors: Floats, predicted: Floats, slopes: Floats, weight: Floats) -> tuple[Floats, Floats]:
         """The step to the minimum of the objective as it is nearby, and standard deviations there, both (K, J)."""
@@ -167,24 +173,35 @@ class Pool:
             return -factors, self.prior
         levels = self.levels[self.rows.run]
         columns = (levels[:, :, None] * names + np.arange(names)).reshape(count, -1)
-        values = np.repeat(slopes[:, None, :], levels.shape[1], axis=1).reshape(count, -1)
+        values = np.einsum("rj,rljf->rlf", slopes, self.roots[levels]).reshape(count, -1)
         starts = np.arange(count + 1) * columns.shape[1]
         design = sparse.csr_matrix((values.ravel(), columns.ravel(), starts), shape=(count, factors.size))
-        error, wide = self.rows.measured - predicted, ROBUST * self.rows.sigma
-        prior, now = self.prior.ravel() ** -2, factors.ravel()
-        told = np.flatnonzero(design.multiply(design).T @ weight > UNTOLD * prior)  # of the others the rows say nothing: they go back to 1
+        error, wide, now = self.rows.measured - predicted, ROBUST * self.rows.sigma, self._free(factors).ravel()
+        told = np.flatnonzero(design.multiply(design).T @ weight > UNTOLD)  # of the others the rows say nothing: they go back to 0
         design, found = design[:, told], -now
         found[told] = 0.0
         for _ in range(SOLVES):
             trust = weight / (1 + ((error - design @ found[told]) / wide) ** 2)
-            normal = (design.T @ design.multiply(trust[:, None])).toarray() + np.diag(prior[told])
-            step = np.linalg.solve(normal, design.T @ (trust * error) - now[told] * prior[told])
+            normal = (design.T @ design.multiply(trust[:, None])).toarray() + np.eye(len(told))
+            step = np.linalg.solve(normal, design.T @ (trust * error) - now[told])
             moved, found[told] = float(np.abs(step - found[told]).max(initial=0.0)), step
             if moved < STILL:
                 break
-        deviations = self.prior.ravel().copy()
-        deviations[told] = np.sqrt(np.diag(np.linalg.inv(normal)))
-        return found.reshape(factors.shape), deviations.reshape(factors.shape)
+        return self._factors(found), self._deviations(told, np.linalg.inv(normal))
+
+    def _factors(self, free: Floats) -> Floats:
+        found: Floats = np.einsum("kjf,kf->kj", self.roots, free.reshape(len(self.keys), -1))
+        return found
+
+    def _deviations(self, told: Integers, covariance: Floats) -> Floats:
+        """Standard deviations of the factors' logarithms from the covariance of the free numbers that rows tell of."""
+        names, found = len(self.terms.names), np.zeros_like(self.prior)
+        for at, root in enumerate(self.roots):
+            here = np.flatnonzero(told // names == at)
+            own = np.eye(names)
+            own[np.ix_(told[here] % names, told[here] % names)] = covariance[np.ix_(here, here)]
+            found[at] = np.sqrt(np.diag(root @ own @ root.T))
+        return found
 
     def factors(self, calibration: Calibration) -> Floats:
         """The logarithms of a calibration's factors, shape (K, J); nothing where it has no such level."""

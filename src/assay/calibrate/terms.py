@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
+
+import numpy as np
 
 from assay._base.schema import DATA, read
 from assay.cost.constants import generic_facts
 from assay.points import Number
+from assay.steptime import Floats
 
 LEVELS = ("generic", "engine", "family", "pair", "chip", "quarter")
 
@@ -21,6 +24,15 @@ class Terms:
     spread: tuple[float, ...]
     shares: Mapping[str, float]
     noise: Mapping[str, float]
+    likeness: float
+
+    @property
+    def root(self) -> Floats:
+        """A root of the correlation of what a level does to constants, (J, J): `likeness` within a table of constants, none beyond."""
+        tables = np.array([name.partition(".")[0] for name in self.names])
+        alike = np.where(tables[:, None] == tables[None, :], self.likeness, 0.0)
+        np.fill_diagonal(alike, 1.0)
+        return np.linalg.cholesky(alike)
 
     def sigma(self, number: Number) -> float:
         """Standard deviation of the logarithm of a measured number."""
@@ -31,7 +43,7 @@ class Terms:
     def without(self, name: str) -> "Terms":
         """The same with one constant left at its generic value."""
         kept = [place for place, other in enumerate(self.names) if other != name]
-        return Terms(tuple(self.names[place] for place in kept), tuple(self.spread[place] for place in kept), self.shares, self.noise)
+        return replace(self, names=tuple(self.names[place] for place in kept), spread=tuple(self.spread[place] for place in kept))
 
 
 @cache
@@ -40,7 +52,7 @@ def terms() -> Terms:
     found: dict[str, Any] = read(DATA / "calibration" / "fit.toml", "fit")
     spread = {f"{table}.{key}": float(fact.value) for table, facts in found["spread"].items() for key, fact in facts.items()}
     shares, noise = ({key: float(fact.value) for key, fact in found[name].items()} for name in ("level", "noise"))
-    return Terms(tuple(spread), tuple(spread.values()), shares, noise)
+    return Terms(tuple(spread), tuple(spread.values()), shares, noise, float(found["likeness"].value))
 
 
 def ignorance(name: str, execution: str) -> float:

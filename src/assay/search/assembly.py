@@ -46,12 +46,14 @@ class Assembly:
     @property
     def wire(self) -> Wire | None:
         """The link between prefill and decode; None where no part is of either role. InputError when a chip has none."""
-        if not any(part.role == "decode" for part in self.parts):
+        decoding = next((plant for plant in self.plants if plant.part.role == "decode"), None)
+        if decoding is None:
             return None
         said = self.router
         found = _slowest(self.parts) if said.link_bandwidth is None or said.link_latency is None else Wire(0.0, 0.0, "")
         bandwidth = found.bandwidth if said.link_bandwidth is None else said.link_bandwidth
-        latency = found.latency if said.link_latency is None else said.link_latency
+        handed = decoding.machine.constants.host["transfer"]
+        latency = found.latency + handed if said.link_latency is None else said.link_latency
         return Wire(bandwidth, latency, found.source)
 
     def fleet(self) -> Fleet:
