@@ -1,0 +1,81 @@
+"""Writes docs/ablation.json: what each fitted constant is worth, from which the table in docs/accuracy.md is made.
+
+PYTHONPATH=src python docs/make_ablation.py && PYTHONPATH=src python docs/make_tables.py
+
+Each constant in turn is left at its generic value, all others are fitted anew, and configurations are left out: a constant stays in
+data/calibration/fit.toml only if the errors of left-out runs are larger without it. All in closed form, after one simulation of each run.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from assay.calibrate.fit import Result, fit
+from assay.calibrate.folds import cut
+from assay.calibrate.pooling import Pool, pooled
+from assay.calibrate.rows import rows
+from assay.calibrate.terms import Terms, terms
+from assay.cost.constants import shipped
+from assay.points import SHIPPED, read_points
+from assay.simulate.compiled import warm_up
+from assay.steptime import Floats
+
+TARGET = Path(__file__).with_name("ablation.json")
+KIND = "configuration"
+
+
+def without_folds(pool: Pool, start: Floats) -> Floats:
+    """Predicted logarithm of each row by factors fitted without its fold."""
+    fitted = pool.fit(start)
+    folds = np.array(cut([each.point for each in pool.observations], KIND))[pool.rows.run]
+    predicted = fitted.predicted.copy()
+    for fold in sorted(set(folds.tolist())):
+        out = folds == fold
+        moved = pool.refit(fitted, (~out).astype(np.float64)) - fitted.factors
+        each = moved[pool.levels[pool.rows.run[out]]].sum(axis=1)
+        predicted[out] += np.einsum("rj,rj->r", fitted.slopes[out], each)
+    return predicted
+
+
+def errors(pool: Pool, predicted: Floats) -> dict[str, float]:
+    """By set and metric the median, over chips and models, of the median error; and of all rows."""
+    groups: dict[str, dict[tuple[str, ...], list[float]]] = {}
+    size = np.abs(np.exp(predicted - pool.rows.measured) - 1)
+    for run, place, error in zip(pool.rows.run, pool.rows.place, size, strict=True):
+        point = pool.observations[run].point
+        number = point.numbers[place]
+        metric = number.metric if number.metric in ("ttft", "tpot", "e2e") else "throughput"
+        if number.statistic not in ("p90", "p99"):
+            group = str(point.said("chip")), str(point.said("model"))
+            groups.setdefault(f"{point.said('set')} {metric}", {}).setdefault(group, []).append(float(error))
+    found = {name: float(np.median([np.median(each) for each in of.values()])) for name, of in sorted(groups.items())}
+    return {**found, "all": float(np.median(size))}
+
+
+def left_at_generic(result: Result, less: Terms) -> dict[str, float]:
+    """The errors with one term fewer."""
+    whole, pool = result.pool.terms, result.pool
+    kept = [whole.names.index(name) for name in less.names]
+    smaller = Pool(pool.observations, rows(pool.observations, less), less, pooled(less))
+    return errors(smaller, without_folds(smaller, result.fitted.factors[:, kept]))
+
+
+def main() -> None:
+    """All terms, then each left out."""
+    warm_up()
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("forkserver")) as workers:
+        result = fit(read_points([SHIPPED]).runs, terms(), workers, start=shipped())
+    found: dict[str, Mapping[str, float]] = {"": errors(result.pool, without_folds(result.pool, result.fitted.factors))}
+    for name in terms().names:
+        found[name] = left_at_generic(result, terms().without(name))
+        print(name, found[name]["all"], flush=True)
+    TARGET.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
