@@ -30,6 +30,7 @@ bench: .venv/.run
 # Derives every fitted constant and band again from the shipped table of published runs.
 calibrate: .venv/.run
 	$(BIN)/python docs/make_calibration.py
+	$(BIN)/python docs/make_tables.py
 
 clean:
 	rm -rf .venv demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import io
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -46,6 +47,12 @@ COMMANDS = [
 def test_parts_are_fresh(file: Path) -> None:
     """What follows from data, flags and source says what they say."""
     assert SCRIPT.filled(PAGES[file]) == PAGES[file], REMEDY
+
+
+def test_errors_are_those_of_the_constants() -> None:
+    """The errors on the accuracy page were found with the constants, bands and published numbers that ship."""
+    found = json.loads((ROOT / "docs" / "accuracy.json").read_text(encoding="utf-8"))
+    assert found["constants"] == load(ROOT / "docs" / "make_calibration.py").digest(), "stale: run `make calibrate`"
 
 
 def test_every_mark_has_its_end() -> None:
