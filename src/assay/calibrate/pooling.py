@@ -62,6 +62,15 @@ class Fitted:
     objective: float
 
 
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """A step of the factors (K, J), and the normal equations there of the free numbers that rows tell of."""
+
+    step: Floats
+    told: Integers
+    normal: Floats
+
+
 @dataclass(frozen=True)
 class Levels:
     """Which levels hold for a run, the widest first; the constants that they multiply; and how far each may move them, shape (J,)."""
@@ -110,7 +119,7 @@ class Pool:
         predicted, slopes = self.predict(factors)
         best = self._objective(factors, predicted, weight)
         for _ in range(STEPS):
-            step, _ = self._step(factors, predicted, slopes, weight)
+            step = self._step(factors, predicted, slopes, weight).step
             length = min(1.0, FARTHEST / max(float(np.abs(step).max(initial=0.0)), 1e-12))
             for _ in range(HALVINGS):
                 tried = factors + length * step
@@ -125,12 +134,11 @@ class Pool:
             factors, predicted, slopes, best = tried, there, slopes_there, objective
             if gained < SMALL * best:
                 break
-        return Fitted(factors, self._step(factors, predicted, slopes, weight)[1], predicted, slopes, best)
+        return Fitted(factors, self._deviations(self._step(factors, predicted, slopes, weight)), predicted, slopes, best)
 
     def refit(self, fitted: Fitted, mask: Floats) -> Floats:
         """Factors without some rows, by one step of the same normal equations from those of all."""
-        step, _ = self._step(fitted.factors, fitted.predicted, fitted.slopes, self.rows.weight * mask)
-        return fitted.factors + step
+        return fitted.factors + self._step(fitted.factors, fitted.predicted, fitted.slopes, self.rows.weight * mask).step
 
     @cached_property
     def alike(self) -> list[tuple[list[int], Runs]]:
@@ -164,13 +172,13 @@ class Pool:
         """The factors as numbers that are independent and of unit deviation before anything is measured, shape (K, J)."""
         return np.linalg.solve(self.roots, factors[:, :, None])[:, :, 0]
 
-    def _step(self, factors: Floats, predicted: Floats, slopes: Floats, weight: Floats) -> tuple[Floats, Floats]:
-        """The step to the minimum of the objective as it is nearby, and standard deviations there, both (K, J)."""
+    def _step(self, factors: Floats, predicted: Floats, slopes: Floats, weight: Floats) -> "_Step":
+        """The step to the minimum of the objective as it is nearby."""
         from scipy import sparse
 
         count, names = len(self.rows.run), len(self.terms.names)
         if not count:
-            return -factors, self.prior
+            return _Step(-factors, np.zeros(0, np.int64), np.zeros((0, 0)))
         levels = self.levels[self.rows.run]
         columns = (levels[:, :, None] * names + np.arange(names)).reshape(count, -1)
         values = np.einsum("rj,rljf->rlf", slopes, self.roots[levels]).reshape(count, -1)
@@ -187,15 +195,15 @@ class Pool:
             moved, found[told] = float(np.abs(step - found[told]).max(initial=0.0)), step
             if moved < STILL:
                 break
-        return self._factors(found), self._deviations(told, np.linalg.inv(normal))
+        return _Step(self._factors(found), told, normal)
 
     def _factors(self, free: Floats) -> Floats:
         found: Floats = np.einsum("kjf,kf->kj", self.roots, free.reshape(len(self.keys), -1))
         return found
 
-    def _deviations(self, told: Integers, covariance: Floats) -> Floats:
-        """Standard deviations of the factors' logarithms from the covariance of the free numbers that rows tell of."""
-        names, found = len(self.terms.names), np.zeros_like(self.prior)
+    def _deviations(self, there: "_Step") -> Floats:
+        """Standard deviations of the factors' logarithms, from the covariance of the free numbers that rows tell of; shape (K, J)."""
+        names, found, told, covariance = len(self.terms.names), np.zeros_like(self.prior), there.told, np.linalg.inv(there.normal)
         for at, root in enumerate(self.roots):
             here = np.flatnonzero(told // names == at)
             own = np.eye(names)
