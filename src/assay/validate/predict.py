@@ -12,6 +12,8 @@ from assay.validate.figures import LATENCIES, Figures
 from assay.validate.setting import layouts, setting
 from assay.validate.traffic import Unpredicted, traffic
 
+UNSTATED = ", layout not stated"  # beside a load: the layout that is simulated is then a guess
+
 
 @dataclass(frozen=True)
 class Guess:
@@ -52,7 +54,7 @@ def told(point: Point, calibration: Calibration | None = None) -> Told:
         return Told(tuple(Guess(number.row, reason=reason) for number in point.numbers))
     simulated = Figures.of(outcome, workload, assembly.chips)
     sheet = from_datasheet(assembly, workload)
-    load = circumstances(workload, assembly.parts)
+    load = circumstances(workload, assembly.parts) + UNSTATED * (point.said("tp") is None and len(assembly.parts) == 1)
     bands = weakest(assembly.parts, load, calibration)[1]
     guesses = tuple(_guess(number, simulated, sheet, bands) for number in point.numbers)
     least = max((known(part.chip, part.engine, calibration) for part in assembly.parts), key=KNOWN.index)
