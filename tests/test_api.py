@@ -94,7 +94,7 @@ def test_predict_is_of_one_part(model: assay.Model, chip: assay.Chip) -> None:
 
 def test_prefill_and_decode_apart(model: assay.Model, chip: assay.Chip) -> None:
     """As many chips as both sides have; decodes are never held up by prompts."""
-    workload = assay.Workload.draw(2000, 50, requests=60, rate=8.0, seed=1)
+    workload = assay.Workload.draw(6000, 50, requests=60, rate=20.0, seed=1)
     small = {"tp": 1, "engine": "vllm", "token_budget": 512, "max_num_seqs": 64}
     apart = assay.simulate(model, assay.Deployment.disaggregated(chip, 1, 2, **small), workload)
     together = assay.simulate(model, assay.Deployment.of(chip, replicas=3, **small), workload)

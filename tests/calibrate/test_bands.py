@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay._base.schema import read
-from assay.calibrate.bands import FEW, SET_FEW, Band, Residual, banded, document, rebanded, residuals
+from assay.calibrate.bands import FEW, FEWEST, SET_FEW, FEWEST, Band, Residual, banded, document, rebanded, residuals
 from assay.cost.constants import Calibration
 from assay.points import Point, Points
 from assay.search.evidence import ANY, KNOWN, METRICS
@@ -55,7 +55,7 @@ def test_the_next_number_is_held_nine_times_of_ten() -> None:
     assert np.mean(held) <= 0.93
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(-3, 3)), min_size=1, max_size=120))
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(-3, 3)), min_size=FEWEST, max_size=120))
 def test_no_collection_is_left_out(rows: list[tuple[str, float]]) -> None:
     """Nine tenths of all numbers are held, four fifths of those of each collection of enough, and the prediction itself always."""
     found = band(banded(residual(value, collection=name) for name, value in rows))
@@ -81,7 +81,12 @@ def test_loads_of_enough_numbers_have_bands_of_their_own() -> None:
 
 def test_what_is_known_differently_is_apart() -> None:
     """So are ways of execution, and metrics."""
-    rows = [residual(0.1), residual(0.5, known="relative"), residual(0.9, execution="resident-pipeline"), residual(-0.7, metric="ttft")]
+    rows = [
+        residual(0.1),
+        residual(0.5, known="relative"),
+        residual(0.9, execution="resident-pipeline"),
+        residual(-0.7, metric="ttft"),
+    ] * FEWEST
     found = banded(rows)
     assert band([each for each in found if each.execution == KERNELS]).factors["tpot"].high == pytest.approx(math.exp(0.1))
     assert band([each for each in found if each.execution == KERNELS]).factors["ttft"].low == pytest.approx(math.exp(-0.7))
@@ -107,7 +112,7 @@ def test_the_order_of_numbers_does_not_count() -> None:
 
 def test_for_whom_nothing_is_known_every_metric_has_a_band() -> None:
     """The widest of those that are known better; of metrics that nobody measured that of their mean, or of TPOT."""
-    rows = [residual(0.4), residual(-0.2, known="relative"), residual(0.9, metric="ttft")]
+    rows = [residual(0.4), residual(-0.2, known="relative"), residual(0.9, metric="ttft")] * FEWEST
     (last,) = (each for each in banded(rows) if each.known == KNOWN[-1])
     assert set(last.factors) == set(METRICS)
     assert (last.load, last.rows) == (ANY, 0)
@@ -116,10 +121,11 @@ def test_for_whom_nothing_is_known_every_metric_has_a_band() -> None:
     assert wide["ttft"] == (0.0, 0.9)
 
 
-def test_a_band_of_their_own_is_not_widened() -> None:
-    """Where runs of which nothing was known were measured, their numbers count alone."""
-    found = banded([residual(2.0), residual(0.1, known=KNOWN[-1])])
-    assert band(found, KNOWN[-1]).factors["tpot"].high == pytest.approx(math.exp(0.1))
+def test_what_is_known_less_well_is_never_surer() -> None:
+    """Its own numbers count, and the band of what is known better is the least."""
+    found = banded([residual(2.0), residual(0.1, known=KNOWN[-1]), residual(-0.5, known=KNOWN[-1])] * FEWEST)
+    fact = band(found, KNOWN[-1]).factors["tpot"]
+    assert (fact.low, fact.high) == pytest.approx((math.exp(-0.5), math.exp(2.0)))
     assert "tpot" not in next(each for each in found if each.known == KNOWN[-1] and not each.rows).factors
 
 
@@ -162,7 +168,7 @@ def test_predictions_can_be_set_within_other_bands(made: MakePoint) -> None:
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     """By the schema, to four digits."""
-    found = banded([residual(0.1), residual(-0.3, metric="ttft"), residual(0.5, known="relative", load="open, speculation")])
+    found = banded([residual(0.1), residual(-0.3, metric="ttft"), residual(0.5, known="relative", load="open, speculation")] * FEWEST)
     file = tmp_path / "bands.toml"
     file.write_text(document(found, "made-up runs"), encoding="utf-8")
     rows = read(file, "bands")["band"]

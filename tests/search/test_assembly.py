@@ -115,14 +115,15 @@ def test_the_link_may_be_said(prefill: Plant, decode: Plant) -> None:
 
 
 def test_the_slower_chip_sets_the_link(decode: Plant) -> None:
-    """Of unlike sides the slower one's widest link and its latency, by the generic constant where its file gives none."""
+    """Of unlike sides the slower one's widest link and its latency, a constant where its file gives none, and the time of handing over."""
     chip = decode.part.chip
     far = replace(chip.links[-1], bandwidth=replace(chip.links[-1].bandwidth, value=1e9), latency=None, name="far")
     slow = replace(decode.part, chip=replace(chip, name="slow", links=(*chip.links[:-1], far)), role="prefill")
     assembly = Assembly((replace(decode, part=slow), decode))
     assert assembly.wire
     assert assembly.wire.bandwidth == pytest.approx(8e9)
-    assert assembly.wire.latency == decode.machine.constants.collective["hop"]
+    constants = decode.machine.constants
+    assert assembly.wire.latency == pytest.approx(constants.collective["hop"] + constants.host["transfer"], rel=0.01)
     assert "far of 8 chips, one rank of prefill on slow" in assembly.wire.source
 
 

@@ -85,9 +85,9 @@ def test_every_metric_has_a_band_under_every_load(name: str) -> None:
 KERNELS = "kernel-by-kernel"
 
 
-def level(runs: int, *where: str) -> Level:
+def level(runs: int, *where: str, models: tuple[str, ...] = ()) -> Level:
     """A level that so many runs taught."""
-    return Level(KERNELS, Where(*where), {}, runs)
+    return Level(KERNELS, Where(*where), {}, runs, models)
 
 
 @pytest.mark.parametrize(
@@ -105,11 +105,15 @@ def level(runs: int, *where: str) -> Level:
         ([level(9), level(3, "vllm", "hopper"), level(1, "", "", "h100-sxm")], "chip"),
         ([level(9), level(3, "vllm", "hopper", "", "2026Q1"), level(1, "", "", "h100-sxm")], "chip"),
         ([level(9), level(1, "vllm", "", "h100-sxm")], "chip"),
+        ([level(9), level(3, "vllm", "hopper", models=("llama-2-70b",)), level(1, "", "", "h100-sxm")], "model"),
+        ([level(9), level(3, "vllm", "hopper", models=("gpt-oss-120b", "llama-2-70b")), level(1, "", "", "h100-sxm")], "model"),
+        ([level(9), level(3, "vllm", "hopper", models=("llama-3.1-8b",)), level(1, "", "", "h100-sxm")], "chip"),
     ],
 )
 def test_what_is_known_are_levels_that_runs_taught(levels: list[Level], expected: str) -> None:
     """Of this engine on this chip, on its family, of either, or of neither."""
-    assert known(Chip.load("h100-sxm"), Engine.load("vllm"), Calibration(tuple(levels))) == expected
+    model = "llama-3.1-8b" if any(each.models for each in levels) else ""
+    assert known(Chip.load("h100-sxm"), Engine.load("vllm"), Calibration(tuple(levels)), model) == expected
 
 
 def test_a_chip_that_its_owner_calibrated_is_known() -> None:
@@ -123,15 +127,17 @@ def test_a_chip_that_its_owner_calibrated_is_known() -> None:
 @pytest.mark.parametrize("what", KNOWN)
 def test_the_label_follows_from_what_is_known(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fitted to runs of the engine on the chip or its family: calibrated; else the data sheet is what there is."""
-    monkeypatch.setattr(evidence, "known", lambda *_: what)
+    monkeypatch.setattr(evidence, "known", lambda *_, **__: what)
     found = evidence_of(Chip.load("h100-sxm"), Engine.load("vllm"))
-    assert found.label == ("calibrated" if what in ("chip", "sibling") else "spec-only")
-    assert ("fitted to serving runs of this engine, and of this chip" in found.why) == (what == "chip")
+    assert found.label == ("calibrated" if what in ("chip", "model", "sibling") else "spec-only")
+    assert ("fitted to serving runs of this engine, and of this chip" in found.why) == (what in ("chip", "model"))
 
 
 def test_without_an_engine_the_best_known_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """As the catalogue lists chips."""
-    monkeypatch.setattr(evidence, "known", lambda chip, engine: {"vllm": "sibling", "sglang": "relative"}.get(engine.name, "nothing"))
+    monkeypatch.setattr(
+        evidence, "known", lambda chip, engine, model="": {"vllm": "sibling", "sglang": "relative"}.get(engine.name, "nothing")
+    )
     assert evidence_of(Chip.load("h100-sxm")).label == "calibrated"
     assert evidence_of(Chip.load("h100-sxm"), Engine.load("sglang")).label == "spec-only"
 

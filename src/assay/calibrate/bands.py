@@ -19,7 +19,8 @@ from assay.validate.validation import Validation, stated
 
 OUTSIDE = 0.05  # on each side
 FEW = 30  # numbers: with fewer a load has no band of its own
-SET_OUTSIDE, SET_FEW = 0.10, 10  # no collection of so many numbers may lie further outside
+FEWEST = 3  # with fewer not even any load has one, and that of what is known less well holds
+SET_OUTSIDE, SET_FEW = 0.10, 20  # no collection of so many numbers may lie further outside
 
 
 @dataclass(frozen=True)
@@ -61,15 +62,25 @@ class Band:
 def banded(found: Iterable[Residual]) -> list[Band]:
     """A band for each load under which there are enough numbers, and one for any load; what is known less well is never surer."""
     rows = sorted(found, key=lambda row: (row.execution, KNOWN.index(row.known), row.load, row.metric, row.collection, row.value))
-    bands = []
+    bands: list[Band] = []
     for execution, known in dict.fromkeys((row.execution, row.known) for row in rows):
         alike = [row for row in rows if (row.execution, row.known) == (execution, known)]
         for load in (*sorted({row.load for row in alike}), ANY):
             under = [row for row in alike if load in (row.load, ANY)]
-            factors = dict(_factors(under, 1 if load == ANY else FEW))
+            factors = dict(_factors(under, FEWEST if load == ANY else FEW))
             if factors:
-                bands.append(Band(execution, known, load, len(under), factors))
+                surer = [each for each in bands if each.execution == execution and each.load == load]
+                bands.append(_no_surer(Band(execution, known, load, len(under), factors), surer))
     return [*bands, *(_last(execution, bands) for execution in dict.fromkeys(each.execution for each in bands))]
+
+
+def _no_surer(found: Band, better: Sequence[Band]) -> Band:
+    """The band, as wide as those of what is known better under the same load."""
+    factors = dict(found.factors)
+    for metric, fact in found.factors.items():
+        every = [fact, *(each.factors[metric] for each in better if metric in each.factors)]
+        factors[metric] = Fact(fact.value, min(each.low or 1.0 for each in every), max(each.high or 1.0 for each in every))
+    return replace(found, factors=factors)
 
 
 def _last(execution: str, bands: Sequence[Band]) -> Band:

@@ -29,6 +29,7 @@ from assay.steptime import Floats
 ROUNDS = 2  # of simulation and update
 UNKNOWN: Mapping[str, Sequence[str]] = {
     "chip": ("chip",),
+    "model": ("chip",),
     "sibling": ("chip",),
     "relative": ("pair", "chip"),
     "nothing": ("engine", "family", "pair", "chip"),

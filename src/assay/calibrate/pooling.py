@@ -232,8 +232,14 @@ class Pool:
                 name: Fact(_short(factors[at, to]), _short(factors[at, to] - wide[at, to]), _short(factors[at, to] + wide[at, to]))
                 for to, name in enumerate(self.terms.names)
             }
-            found.append(Level(key.execution, key.where, each, int(runs[at])))
+            models = self._models(at, taught) if key.level == "pair" else ()
+            found.append(Level(key.execution, key.where, each, int(runs[at]), models))
         return Calibration(tuple(found))
+
+    def _models(self, at: int, taught: Integers) -> tuple[str, ...]:
+        """Models of the runs that taught a level."""
+        here = taught[(self.levels[taught] == at).any(axis=1)]
+        return tuple(sorted({self.observations[run].stages[0].plant.model.name for run in here.tolist()}))
 
 
 def _short(logarithm: float) -> float:

@@ -1,5 +1,6 @@
 """Levels of constants as a data file."""
 
+import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
@@ -55,6 +56,8 @@ def _level(level: Level) -> Iterator[str]:
     yield f'execution = "{level.execution}"'
     yield from (f'{key} = "{name}"' for key, name in level.where._asdict().items() if name)
     yield f"runs = {level.runs}"
+    if level.models:
+        yield f"models = {json.dumps(list(level.models))}"
     yield from factors(kept.items())
 
 

@@ -56,12 +56,16 @@ class Where(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """Factors on constants by `table.key`, for chips of one way of execution, and the measured runs that they were fitted to."""
+    """Factors on constants by `table.key`, for chips of one way of execution, and the measured runs that they were fitted to.
+
+    `models` are those of the runs, told of levels of an engine on a family alone.
+    """
 
     execution: str
     where: Where
     factors: Mapping[str, Fact[float]]
     runs: int = 0
+    models: tuple[str, ...] = ()
 
     def holds(self, chip: Chip, engine: str) -> bool:
         """Whether it is, in its quarter, for this chip under this engine."""
@@ -125,7 +129,8 @@ def shipped() -> Calibration:
 def levels(rows: Iterable[Mapping[str, Any]]) -> Iterable[Level]:
     """Levels from the rows of a document."""
     for row in rows:
-        yield Level(row["execution"], Where(*(row.get(key, "") for key in Where._fields)), named(row), row["runs"])
+        where = Where(*(row.get(key, "") for key in Where._fields))
+        yield Level(row["execution"], where, named(row), row["runs"], tuple(row.get("models", ())))
 
 
 def own_level(chip: Chip, engine: str) -> Level | None:

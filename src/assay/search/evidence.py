@@ -17,18 +17,21 @@ Band = tuple[float, float]
 Table = dict[tuple[str, str, str], Band]
 """Bands by what is known, load and metric."""
 
-KNOWN = ("chip", "sibling", "relative", "nothing")  # what was measured that is like a deployment, the most telling first
+KNOWN = ("chip", "model", "sibling", "relative", "nothing")  # what was measured that is like a deployment, the most telling first
 CROWDED, BUSY = 64, 8  # requests on a chip
 ANY = "any"
 
 
-def known(chip: Chip, engine: Engine, calibration: Calibration | None = None) -> str:
-    """Which of KNOWN constants were fitted to: this engine on this chip, on a chip of its family, one of both, or neither."""
+def known(chip: Chip, engine: Engine, calibration: Calibration | None = None, model: str = "") -> str:
+    """Which of KNOWN constants were fitted to: this engine on this chip (but not with this model), on a chip of its family, and less."""
     levels = [level for level in (calibration or shipped()).holding(chip, engine) if level.runs]
     if any(level.where.engine and level.where.chip for level in levels):
         return "chip"
-    if any(level.where.engine and level.where.family for level in levels):
-        return "chip" if any(level.where.chip for level in levels) else "sibling"
+    pair = [level for level in levels if level.where.engine and level.where.family]
+    if pair and any(level.where.chip for level in levels):
+        return "chip" if not model or any(model in level.models for level in pair) else "model"
+    if pair:
+        return "sibling"
     return "relative" if any(level.where.engine or level.where.family for level in levels) else "nothing"
 
 
@@ -46,18 +49,18 @@ def circumstances(workload: Workload, parts: Sequence[Part]) -> str:
     return load + ", speculation" * speculates + ", disaggregated" * (len({part.role for part in parts}) > 1)
 
 
-def evidence_of(chip: Chip, engine: Engine | None = None) -> Evidence:
+def evidence_of(chip: Chip, engine: Engine | None = None, model: str = "") -> Evidence:
     """What is known of predictions for this chip under an engine, of the best known one when none is named."""
-    found = known(chip, engine) if engine else min((known(chip, each) for each in for_family(chip.family)), key=KNOWN.index)
+    found = known(chip, engine, model=model) if engine else min((known(chip, each) for each in for_family(chip.family)), key=KNOWN.index)
     why = f"{chip.name}: {_WORDS[found]}; {_lacks(chip)}"
     weak = [name for name, fact in _used(chip).items() if fact.confidence in ("C", "D")]
-    return Evidence(
-        "calibrated" if found in ("chip", "sibling") else "spec-only", why + (f"; weakly sourced: {', '.join(weak)}" if weak else "")
-    )
+    doubts = f"; weakly sourced: {', '.join(weak)}" if weak else ""
+    return Evidence("calibrated" if found in KNOWN[:3] else "spec-only", why + doubts)
 
 
 _WORDS = {
     "chip": "constants fitted to serving runs of this engine, and of this chip",
+    "model": "constants fitted to serving runs of this engine, and of this chip, but of other models",
     "sibling": "constants fitted to serving runs of this engine on chips of its family, none of this chip",
     "relative": "constants fitted to serving runs of this engine or of this family, none of both together",
     "nothing": "data sheet and generic constants, none fitted to serving runs of its engine or family",
@@ -75,16 +78,16 @@ def _used(chip: Chip) -> dict[str, Fact[float]]:
     return facts | {f"link {link.name} bandwidth": link.bandwidth for link in chip.links[:1]}
 
 
-def bands(part: Part, load: str = ANY, calibration: Calibration | None = None) -> dict[str, Band]:
+def bands(part: Part, load: str = ANY, calibration: Calibration | None = None, model: str = "") -> dict[str, Band]:
     """90 % bands as factors on each metric under a load (`circumstances`); that of cost and energy follows throughput's.
 
     They are as left-out runs had it that were known as well: see data/calibration/bands.toml. Where constants were not fitted to the chip
     and sources disagree on its peak or bandwidth, times may be as much longer or shorter as these say.
     """
-    least = known(part.chip, part.engine, calibration)
+    least = known(part.chip, part.engine, calibration, model)
     table = _table()[part.chip.execution]
     found = {metric: band(table, least, load, metric) for metric in METRICS}
-    if least != "chip":
+    if least not in ("chip", "model"):
         shorter, longer = _disputed(part)
         for metric, (low, high) in found.items():
             rate = metric == "output_tokens_per_second"
@@ -116,12 +119,14 @@ def _disputed(part: Part) -> tuple[float, float]:
 _LABELS = ("measured", "calibrated", "spec-only")  # the surest first
 
 
-def weakest(parts: Sequence[Part], load: str = ANY, calibration: Calibration | None = None) -> tuple[Evidence, dict[str, Band]]:
+def weakest(
+    parts: Sequence[Part], load: str = ANY, calibration: Calibration | None = None, model: str = ""
+) -> tuple[Evidence, dict[str, Band]]:
     """Of several parts the label of the least sure, why, and for each metric the widest of their bands."""
-    found = [evidence_of(part.chip, part.engine) for part in parts]
+    found = [evidence_of(part.chip, part.engine, model) for part in parts]
     label = max((evidence.label for evidence in found), key=_LABELS.index)
     why = dict.fromkeys(evidence.why for evidence in found if evidence.label == label)
-    each = [bands(part, load, calibration) for part in parts]
+    each = [bands(part, load, calibration, model) for part in parts]
     widest = {metric: (min(row[metric][0] for row in each), max(row[metric][1] for row in each)) for metric in each[0]}
     return Evidence(label, "; ".join(why)), widest
 

@@ -55,9 +55,10 @@ def told(point: Point, calibration: Calibration | None = None) -> Told:
     simulated = Figures.of(outcome, workload, assembly.chips)
     sheet = from_datasheet(assembly, workload)
     load = circumstances(workload, assembly.parts) + UNSTATED * (point.said("tp") is None and len(assembly.parts) == 1)
-    bands = weakest(assembly.parts, load, calibration)[1]
+    model = assembly.plants[0].model.name
+    bands = weakest(assembly.parts, load, calibration, model)[1]
     guesses = tuple(_guess(number, simulated, sheet, bands) for number in point.numbers)
-    least = max((known(part.chip, part.engine, calibration) for part in assembly.parts), key=KNOWN.index)
+    least = max((known(part.chip, part.engine, calibration, model) for part in assembly.parts), key=KNOWN.index)
     return Told(guesses, (*asked, *said), " + ".join(layouts(assembly)), least, load)
 
 
