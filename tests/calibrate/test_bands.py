@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay._base.schema import read
-from assay.calibrate.bands import FEW, FEWEST, SET_FEW, FEWEST, Band, Residual, banded, document, rebanded, residuals
+from assay.calibrate.bands import FEW, FEWEST, SET_FEW, Band, Residual, banded, document, rebanded, residuals
 from assay.cost.constants import Calibration
 from assay.points import Point, Points
 from assay.search.evidence import ANY, KNOWN, METRICS
