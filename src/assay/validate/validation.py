@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 GROUP = ("set", "chip", "model", "metric", "statistic")
 LOTS = 8  # runs of one task: enough to share plants, few enough to show progress
 ECHO = 0.05
+FITTED = "constants are fitted to these numbers, but for what --folds leaves out"
 CROWDED, BUSY = 64, 8  # requests on a chip
 
 Under = Callable[[Sequence[Point]], Sequence[Calibration]]
@@ -141,8 +142,8 @@ class Validation:
         counts = Counter(text for said in self.told for text in said.assumed)
         usual = [f"{text} ({count} runs)" for text, count in counts.most_common() if not text.startswith("parallelism")]
         chosen = sum(any(text.startswith("parallelism") for text in said.assumed) for said in self.told)
-        shipped = ["no table is given: the published numbers that ship with Assay"] if self.points.files == (SHIPPED,) else []
-        return [*shipped, *usual, *([f"parallelism is not stated: the best layout on the run's chips ({chosen} runs)"] if chosen else [])]
+        own = ["no table is given: the published numbers that ship with Assay", FITTED] if self.points.files == (SHIPPED,) else []
+        return [*own, *usual, *([f"parallelism is not stated: the best layout on the run's chips ({chosen} runs)"] if chosen else [])]
 
     def summary(self) -> str:
         """One line for people."""
