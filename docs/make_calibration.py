@@ -49,8 +49,8 @@ def summary(found: dict[str, Validation]) -> dict[str, Any]:
     first = whole[KINDS[0]]
     first["decisions"].pop("cells")
     folds = {kind: {name: each[name] for name in KEPT} for kind, each in whole.items()}
-    peers = {"peers": whole["model"]["peers"]}  # prompts of one model share a server: configurations would not leave it out
-    return {"assay_version": assay.__version__, "constants": digest(), "folds": folds, **{name: first[name] for name in WHOLE}, **peers}
+    first["peers"]["same_rows"] = whole["model"]["peers"]["same_rows"]  # those runs are told apart by model alone
+    return {"assay_version": assay.__version__, "constants": digest(), "folds": folds, **{name: first[name] for name in WHOLE}}
 
 
 def digest() -> str:

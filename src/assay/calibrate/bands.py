@@ -20,7 +20,7 @@ from assay.validate.validation import Validation, stated
 OUTSIDE = 0.05  # on each side
 FEW = 30  # numbers: with fewer a load has no band of its own
 FEWEST = 3  # with fewer not even any load has one, and that of what is known less well holds
-SET_OUTSIDE, SET_FEW = 0.10, 20  # no collection of so many numbers may lie further outside
+SET_OUTSIDE, SET_FEW = 0.10, 40  # no collection of so many numbers may lie further outside
 
 
 @dataclass(frozen=True)
