@@ -48,7 +48,7 @@ def test_every_level_moves_by_its_share(pool: Pool) -> None:
         if key.level == "generic":
             assert prior.max() < 1.5
         else:
-            assert prior == pytest.approx(np.array(terms().spread) * terms().shares[key.level])
+            assert prior == pytest.approx(terms().widths(key.level))
     assert pool.prior.min() > 0
 
 

@@ -82,13 +82,12 @@ class Levels:
 
 def pooled(terms: Terms) -> Levels:
     """All levels, above generic physics."""
-    spread = np.array(terms.spread)
 
     def widths(key: Key) -> Floats:
         if key.undated:
-            return np.full(len(spread), CERTAIN)
+            return np.full(len(terms.names), CERTAIN)
         if key.level != LEVELS[0]:
-            return spread * terms.shares[key.level]
+            return terms.widths(key.level)
         return np.array([max(ignorance(name, key.execution), CERTAIN) for name in terms.names])
 
     return Levels(keys, _physics, widths)

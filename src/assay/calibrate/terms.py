@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -25,6 +25,17 @@ class Terms:
     shares: Mapping[str, float]
     noise: Mapping[str, float]
     likeness: float
+    software: Mapping[str, float] = field(default_factory=dict)
+    of_software: tuple[str, ...] = ()
+
+    def widths(self, level: str) -> Floats:
+        """Standard deviation of the logarithm of each constant at a level above the generic one, (J,)."""
+        share = np.full(len(self.names), self.shares[level])
+        for place, name in enumerate(self.names):
+            if name.partition(".")[0] in self.of_software:
+                share[place] = self.software.get(level, share[place])
+        widths: Floats = share * np.array(self.spread)
+        return widths
 
     @property
     def root(self) -> Floats:
@@ -52,7 +63,10 @@ def terms() -> Terms:
     found: dict[str, Any] = read(DATA / "calibration" / "fit.toml", "fit")
     spread = {f"{table}.{key}": float(fact.value) for table, facts in found["spread"].items() for key, fact in facts.items()}
     shares, noise = ({key: float(fact.value) for key, fact in found[name].items()} for name in ("level", "noise"))
-    return Terms(tuple(spread), tuple(spread.values()), shares, noise, float(found["likeness"].value))
+    software = dict(found["software"])
+    of_software = tuple(software.pop("tables"))
+    shared = {key: float(fact.value) for key, fact in software.items()}
+    return Terms(tuple(spread), tuple(spread.values()), shares, noise, float(found["likeness"].value), shared, of_software)
 
 
 def ignorance(name: str, execution: str) -> float:
