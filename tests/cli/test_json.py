@@ -152,7 +152,8 @@ def test_compare_keeps_its_promise(comparison: dict[str, Any]) -> None:
         keeps_run(candidate)
         assert candidate["feasible"] == (candidate["why_not"] is None)
     best = comparison["best"]
-    assert best.keys() == {"cost", "latency", "energy"}
+    assert best.keys() == comparison["doubt"].keys() == {"cost", "latency", "energy"}
+    assert all(chance is None or 0 <= chance <= 1 for chance in comparison["doubt"].values())
     for index in best.values():
         assert candidates[index]["feasible"]
     feasible = [candidate for candidate in fitting if candidate["feasible"]]

@@ -77,6 +77,7 @@ def test_hostile_names_stay_text(reading: ModuleType) -> None:
 def test_the_terminal_says_it_in_two_lines() -> None:
     """The share, the cost, and by load."""
     empty: dict[str, Any] = {"by_quality": {}, "predicted": 0, "rows": 0, "by_set": [], "by_load": [], "skipped": {}, "assumptions": []}
+    empty["peers"] = {"same_rows": [], "stated": []}
     for decisions, lines in ((told(), 2), (decided([], []).to_dict(), 0)):
         shown = io.StringIO()
         errors.tables({**empty, "decisions": decisions}, Console(file=shown, width=1000))

@@ -103,7 +103,7 @@ def _shortfall(standing: Standing, comparison: Record) -> str:
 def notes(comparison: Record) -> list[str]:
     """What a reader must know beside the verdict: how sure it is, chips left out and why, chips without an offer, bases, thin evidence."""
     found = standings(comparison)
-    doubt = number(comparison, "best", "doubt", "cost")
+    doubt = number(comparison, "doubt", "cost")
     said = (
         []
         if doubt is None

@@ -173,7 +173,8 @@ class Comparison:
             "slo": self.question.slo.to_dict(),
             "chips": [_entry(chip) for chip in self.chips],
             "candidates": [*rows, *(self._nothing(chip) for chip in self.chips if chip.name not in seen)],
-            "best": {**self.best, "doubt": self.doubt},
+            "best": self.best,
+            "doubt": self.doubt,
             "assumptions": self.assumptions(),
         }
 
