@@ -52,8 +52,11 @@ def serve() -> Serve:
 
     def both(workload: Workload, fleet: Fleet, seed: int = 0) -> Outcome:
         specified, compiled = (run(workload, fleet, reference=reference, seed=seed) for reference in (True, False))
-        for name in {field.name for field in fields(Outcome)} - {"wall_time"}:
-            ours, theirs = getattr(specified, name), getattr(compiled, name)
+        pairs = [(name, specified, compiled) for name in {field.name for field in fields(Outcome)} - {"wall_time", "tallies"}]
+        for first, second in zip(specified.tallies, compiled.tallies, strict=True):
+            pairs += [(name, first, second) for name in set(vars(first)) - {"times"}]
+        for name, first, second in pairs:
+            ours, theirs = getattr(first, name), getattr(second, name)
             np.testing.assert_allclose(theirs, ours, rtol=1e-9, atol=1e-9, equal_nan=True, err_msg=f"{name} differs between the simulators")
         return specified
 

@@ -27,12 +27,13 @@ from assay.search.evidence import known
 from assay.steptime import Floats
 
 ROUNDS = 2  # of simulation and update
+OWN = ("pair", "chip", "quarter")  # what a system of one's own may have otherwise: its build of the engine, its chips, its time
 UNKNOWN: Mapping[str, Sequence[str]] = {
-    "chip": ("chip",),
-    "model": ("chip",),
-    "sibling": ("chip",),
-    "relative": ("pair", "chip"),
-    "nothing": ("engine", "family", "pair", "chip"),
+    "chip": OWN,
+    "model": OWN,
+    "sibling": OWN,
+    "relative": ("family", *OWN),
+    "nothing": ("engine", "family", *OWN),
 }  # levels of which nothing is known, by what is
 
 
