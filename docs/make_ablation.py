@@ -1,6 +1,6 @@
-"""Writes docs/ablation.json: what each fitted constant is worth, from which the table in docs/accuracy.md is made.
+"""Writes docs/ablation.json: what each fitted constant is worth.
 
-PYTHONPATH=src python docs/make_ablation.py && PYTHONPATH=src python docs/make_tables.py
+PYTHONPATH=src python docs/make_ablation.py
 
 Each constant in turn is left at its generic value, all others are fitted anew, and configurations are left out: a constant stays in
 data/calibration/fit.toml only if the errors of left-out runs are larger without it. All in closed form, after one simulation of each run.

@@ -1,6 +1,6 @@
 """Fits the constants to the shipped table of published runs, and bands to runs left out of the fit: `make calibrate`.
 
-Writes data/calibration/fitted.toml and bands.toml, and docs/accuracy.json with the errors of the runs left out, the same bytes each time.
+Writes data/calibration/fitted.toml and bands.toml, and docs/accuracy.json with the errors of the runs left out.
 """
 
 import hashlib

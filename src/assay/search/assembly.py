@@ -54,7 +54,8 @@ class Assembly:
         bandwidth = found.bandwidth if said.link_bandwidth is None else said.link_bandwidth
         handed = decoding.machine.constants.host["transfer"]
         latency = found.latency + handed if said.link_latency is None else said.link_latency
-        return Wire(bandwidth, latency, found.source)
+        calibrated = f"; {handed:.3g} s of it the calibrated time of handing over" if said.link_latency is None else ""
+        return Wire(bandwidth, latency, found.source + calibrated)
 
     def fleet(self) -> Fleet:
         """What the simulator serves the workload with."""

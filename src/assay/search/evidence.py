@@ -43,10 +43,14 @@ def circumstances(workload: Workload, parts: Sequence[Part]) -> str:
     elif not workload.concurrency:
         load = "open"
     else:
-        users = workload.concurrency / chips
-        load = "closed, crowded" if users >= CROWDED else "closed, busy" if users >= BUSY else "closed, light"
+        load = f"closed, {crowd(workload.concurrency / chips)}"
     speculates = any(part.speculation for part in parts)
     return load + ", speculation" * speculates + ", disaggregated" * (len({part.role for part in parts}) > 1)
+
+
+def crowd(users: float) -> str:
+    """How crowded a chip is with so many requests on it, in a word."""
+    return "crowded" if users >= CROWDED else "busy" if users >= BUSY else "light"
 
 
 def evidence_of(chip: Chip, engine: Engine | None = None, model: str = "") -> Evidence:

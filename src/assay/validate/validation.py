@@ -13,6 +13,7 @@ from assay._base.parallel import finished
 from assay.cost.constants import Calibration, shipped
 from assay.points import SHIPPED, Number, Point, Points
 from assay.search.comparison import Work
+from assay.search.evidence import crowd
 from assay.validate.decisions import Decisions, decided
 from assay.validate.journal import Journal, fingerprint
 from assay.validate.nearest import Known, nearest
@@ -28,7 +29,6 @@ GROUP = ("set", "chip", "model", "metric", "statistic")
 LOTS = 8  # runs of one task: enough to share plants, few enough to show progress
 ECHO = 0.05
 FITTED = "constants are fitted to these numbers, but for what --folds leaves out"
-CROWDED, BUSY = 64, 8  # requests on a chip
 
 Under = Callable[[Sequence[Point]], Sequence[Calibration]]
 
@@ -197,9 +197,7 @@ def regime(point: Point) -> str:
     users = point.said("concurrency") or point.said("batch")
     if users is None or load.startswith("single"):
         return load
-    on_a_chip = users / (point.said("chips") or 1)
-    crowd = "crowded" if on_a_chip >= CROWDED else "busy" if on_a_chip >= BUSY else "light"
-    return f"{load}, {crowd}"
+    return f"{load}, {crowd(users / (point.said('chips') or 1))}"
 
 
 def drawn(points: Points, count: int | None, seed: int) -> tuple[Point, ...]:
