@@ -14,7 +14,7 @@ from assay.cost.constants import Calibration
 from assay.points import Point
 
 MakePoint = Callable[..., Point]
-EACH = [("ttft", "mean"), ("ttft", "p99"), ("tpot", "mean"), ("output_tokens_per_second", "")]
+EACH = [("ttft", "p50"), ("e2e", "p99"), ("tpot", "mean"), ("output_tokens_per_second", "")]
 
 
 def observed(*points: Point) -> list[Observation]:
@@ -102,6 +102,18 @@ def test_what_waiting_alone_sets_is_left_out(made: MakePoint) -> None:
     steep = seen.answers.copy()
     steep[1, 0] = STEEPEST
     assert rows([replace(seen, answers=steep)], terms()).place.tolist() == [0, 2]
+
+
+@pytest.mark.parametrize(
+    ("users", "requests", "kept"), [(4.0, 8, [0, 3]), (4.0, None, [0, 3]), (4.0, 400, [0, 1, 2, 3]), (1.0, 8, [0, 1, 2, 3])]
+)
+def test_the_start_of_a_closed_loop_is_left_out(made: MakePoint, users: float, requests: int | None, kept: list[int]) -> None:
+    """Where the first request of each user is much of it, means and tails of TTFT are of a cold server."""
+    run = made([("ttft", "p50"), ("ttft", "mean"), ("ttft", "p99"), ("tpot", "mean")], concurrency=users)
+    conditions = {name: value for name, value in run.conditions.items() if name != "requests"} | (
+        {"requests": requests} if requests else {}
+    )
+    assert found(replace(run, conditions=conditions)).place.tolist() == kept
 
 
 def test_of_nothing_there_are_no_rows(made: MakePoint) -> None:

@@ -99,7 +99,7 @@ def joules_evenly(made: Plant, step: Step) -> float:
     each_byte = byte_joules(chip.memory[0], chip)
     for op in (spread(op, made.part.dp) for op in made.ops):
         units = step.sampled if op.driver == SAMPLED else step.tokens
-        moved = weights_read(op, np.array([float(units)]))[0] + units * op.activation_bytes
+        moved = weights_read(op, made.machine, np.array([float(units)]))[0] + units * op.activation_bytes
         flops, sent = units * op.flops, units * sent_bytes(op.exchange) if op.exchange else 0.0
         if op.reach:
             place = made.times.reaches.index(op.reach.window)

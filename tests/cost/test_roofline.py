@@ -15,6 +15,8 @@ from assay.graph.op import Op, Routing
 from assay.models import Model
 from assay.steptime import DECODE, MIXED, RESOURCES, Step, split
 
+EVEN = 1e6  # evenness of experts that are picked alike
+
 
 def part(model: str = "llama-3.1-8b", chip: str = "h100-sxm", engine: str = "generic", **asked: object) -> Part:
     """A part with small tables."""
@@ -41,25 +43,29 @@ def test_a_rate_that_is_not_listed_runs_in_the_widest_format() -> None:
 
 
 def test_experts_touched() -> None:
-    """None by no token, the picked ones by one, nearly all by many."""
+    """None by no token, the picked ones by one, nearly all by many; fewer where some are picked more often than others."""
     routing = Routing(256, 256, 8)
-    assert touched(routing, np.array([0.0, 1.0, 2.0])).tolist() == pytest.approx([0, 8 / 256, 1 - (248 / 256) ** 2])
-    assert touched(routing, np.array([5000.0]))[0] == pytest.approx(1.0)
-    assert touched(Routing(4, 4, 4), np.array([1.0]))[0] == 1.0
+    for evenness in (0.5, 2.0, EVEN):
+        assert touched(routing, np.array([0.0, 1.0]), evenness).tolist() == pytest.approx([0, 8 / 256], rel=1e-6)
+    assert touched(routing, np.array([2.0, 5000.0]), EVEN).tolist() == pytest.approx([1 - (248 / 256) ** 2, 1.0], rel=1e-5)
+    assert touched(Routing(4, 4, 4), np.array([1.0]), 2.0)[0] == pytest.approx(1.0)
+    shares = [float(touched(routing, np.array([64.0]), evenness)[0]) for evenness in (0.5, 2.0, 8.0, EVEN)]
+    assert shares == sorted(shares)
 
 
 def test_experts_work_through_whole_tiles() -> None:
     """With few rows each expert works through twice as many; with many the 200 beside them count little; none without padding."""
     routing = Routing(8, 8, 2)
-    assert padding(routing, 200, np.array([1.0, 40.0, 4_000.0, 80_000.0])).tolist() == pytest.approx([2, 2, 1.2, 1.01], abs=1e-6)
-    assert padding(routing, 0, np.array([0.0, 1.0, 1000.0])).tolist() == [1, 1, 1]
+    tokens = np.array([1.0, 40.0, 4_000.0, 80_000.0])
+    assert padding(routing, {"padding": 200, "evenness": EVEN}, tokens).tolist() == pytest.approx([2, 2, 1.2, 1.01], abs=1e-6)
+    assert padding(routing, {"padding": 0, "evenness": 2.0}, np.array([0.0, 1.0, 1000.0])).tolist() == [1, 1, 1]
 
 
 def test_weights_are_read_once_a_step() -> None:
     """However many tokens there are; none for no tokens, a table's rows not at all."""
-    units = np.array([0.0, 1.0, 64.0])
-    assert weights_read(Op("x", "gemm", 1, weights=10, bits=16), units).tolist() == [0, 20, 20]
-    assert weights_read(Op("x", "gather", 1, weights=10, bits=16), units).tolist() == [0, 0, 0]
+    here, units = machine(), np.array([0.0, 1.0, 64.0])
+    assert weights_read(Op("x", "gemm", 1, weights=10, bits=16), here, units).tolist() == [0, 20, 20]
+    assert weights_read(Op("x", "gather", 1, weights=10, bits=16), here, units).tolist() == [0, 0, 0]
 
 
 def test_the_busiest_expert_rank_sets_the_time() -> None:

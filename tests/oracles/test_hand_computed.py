@@ -1,5 +1,6 @@
 """Predictions against sums done by hand, with every size of model and chip written out as a number."""
 
+import math
 import random
 from dataclasses import replace
 
@@ -203,15 +204,28 @@ def test_a_handover_has_the_link_of_one_peer() -> None:
 
 # Experts.
 
+EVEN = 1e6  # evenness of experts that are picked alike
+
 
 @pytest.mark.parametrize(("active", "count"), [(2, 8), (4, 128), (8, 256)])
 @pytest.mark.parametrize("tokens", [1, 5, 40, 300])
 def test_experts_touched_agree_with_a_draw(active: int, count: int, tokens: int) -> None:
-    """The share of experts that some token picks, against 400 batches in which each token draws its experts."""
+    """Where all are picked alike: the share that some token picks, against 400 batches in which each token draws its experts."""
     draw = random.Random(f"{active} {count} {tokens}")
     shares = [len({expert for _ in range(tokens) for expert in draw.sample(range(count), active)}) / count for _ in range(400)]
-    formula = float(touched(Routing(count, count, active), np.array([float(tokens)]))[0])
+    formula = float(touched(Routing(count, count, active), np.array([float(tokens)]), EVEN)[0])
     assert formula == pytest.approx(np.mean(shares), abs=max(4 * np.std(shares) / 20, 1 / 400))
+
+
+@pytest.mark.parametrize("evenness", [0.7, 2.0, 6.0])
+@pytest.mark.parametrize("tokens", [1, 5, 40, 300])
+def test_unevenly_picked_experts_agree_with_a_draw(evenness: float, tokens: int) -> None:
+    """20,000 experts, how often each is picked drawn from a gamma distribution, and whether any of some tokens picks it."""
+    draw, share = random.Random(f"{evenness} {tokens}"), 8 / 256
+    scale = (1 - share) ** (-1 / evenness) - 1
+    missed = [math.exp(-tokens * draw.gammavariate(evenness, scale)) > draw.random() for _ in range(20_000)]
+    formula = float(touched(Routing(256, 256, 8), np.array([float(tokens)]), evenness)[0])
+    assert formula == pytest.approx(1 - np.mean(missed), abs=4 * math.sqrt(formula * (1 - formula) / 20_000))
 
 
 def test_touched_experts_are_read() -> None:

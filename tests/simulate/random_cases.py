@@ -146,6 +146,7 @@ def _policy(draw: Draw, workload: Workload, times: StepTime, role: int) -> Polic
         host_capacity=host,
         host_bandwidth=float(draw.choice([LINK / 8, LINK, LINK * 32])),
         look_interval=int(draw.choice([1, 1, 1, 3, 10])),
+        overlap=bool(draw.random() < 0.3),
         prefill_wait=int(draw.choice([0, 0, 4, 60])),
         reserve=float(draw.choice([0, 0, 0, 0.4, 1])),
     )

@@ -75,6 +75,7 @@ def features(workload: Workload, fleet: Fleet) -> set[str]:
         "lock step": any(each.ranks > 1 for each in times),
         "waits for prefills": any(each.ranks > 1 and policy.prefill_wait for each, policy in zip(times, policies, strict=True)),
         "looks now and then": any(policy.look_interval > 1 for policy in policies),
+        "overlap": any(policy.overlap for policy in policies),
         "pipeline": any(each.depth > 1 for each in times),
         "spill": any(each.spill for each in times),
         "several replicas": sum(pool.replicas for pool in fleet.pools) > 1,
@@ -97,7 +98,7 @@ def test_the_cases_cover_the_rules(cases: ModuleType) -> None:
         outcome = run(workload, fleet)
         events = {"preempted": outcome.preemptions.any(), "hit": outcome.prefix_hit.any(), "lost": not outcome.served.all()}
         happened.update(name for name, seen in events.items() if seen)
-    assert len(single) == 19
+    assert len(single) == 20
     assert min(single.values()) >= 25, single
     impossible = frozenset({"closed loop", "at once"})
     missing = [set(pair) for pair in map(frozenset, combinations(sorted(single), 2)) if pair != impossible and not pairs[pair]]

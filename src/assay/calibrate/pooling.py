@@ -1,7 +1,8 @@
 """Constants in levels, pooled as far as the data say: a fit of all levels at once with priors on their logarithms.
 
-The error of a number is robust (Cauchy), so that single runs that nothing explains do not bend constants. The objective is minimised
-by Gauss-Newton steps with a line search; the intervals are those of the last step's normal equations.
+The error of a number is robust (Cauchy), so that single runs that nothing explains do not bend constants; and the priors of levels have
+heavy tails (Student's t), so that a system unlike all others is one, and does not bend those. The objective is minimised by
+Gauss-Newton steps with a line search; the intervals are those of the last step's normal equations.
 """
 
 import math
@@ -27,6 +28,7 @@ HALVINGS = 3
 STILL = 1e-3  # of a prior's deviation: a step that moves no more is found
 UNTOLD = 1e-3  # share of the prior's weight below which rows say nothing
 ROBUST = 1.5  # errors beyond so many times their noise count less and less
+ENDLESS = 1e9  # degrees of freedom: a normal distribution
 CERTAIN = 1e-3  # of a logarithm: a constant without an interval does not move
 SURE = 1.645  # standard deviations on each side: 90 %
 
@@ -110,6 +112,7 @@ class Pool:
         self.prior = widths  # deviations of logarithms before anything is measured, (K, J)
         alone = [key.level == LEVELS[0] for key in self.keys]
         self.roots = widths[:, :, None] * np.where(np.array(alone)[:, None, None], np.eye(len(terms.names)), terms.root)
+        self.freedom = np.where(alone, ENDLESS, terms.freedom)[:, None]  # of the Student's t of each level's free numbers
 
     def fit(self, start: Floats | None = None, mask: Floats | None = None) -> Fitted:
         """The most likely factors; `mask` (R,) leaves rows out where it is 0."""
@@ -165,7 +168,9 @@ class Pool:
     def _objective(self, factors: Floats, predicted: Floats, weight: Floats) -> float:
         wide = ROBUST * self.rows.sigma
         misfit = 0.5 * weight * wide**2 * np.log1p(((self.rows.measured - predicted) / wide) ** 2)
-        return float(misfit.sum() + 0.5 * (self._free(factors) ** 2).sum())
+        freedom = self.freedom
+        unlikely = 0.5 * (freedom + 1) * np.log1p(self._free(factors) ** 2 / freedom)
+        return float(misfit.sum() + unlikely.sum())
 
     def _free(self, factors: Floats) -> Floats:
         """The factors as numbers that are independent and of unit deviation before anything is measured, shape (K, J)."""
@@ -185,12 +190,13 @@ class Pool:
         design = sparse.csr_matrix((values.ravel(), columns.ravel(), starts), shape=(count, factors.size))
         error, wide, now = self.rows.measured - predicted, ROBUST * self.rows.sigma, self._free(factors).ravel()
         told = np.flatnonzero(design.multiply(design).T @ weight > UNTOLD)  # of the others the rows say nothing: they go back to 0
-        design, found = design[:, told], -now
+        design, found, freedom = design[:, told], -now, np.repeat(self.freedom, names)[told]
         found[told] = 0.0
         for _ in range(SOLVES):
             trust = weight / (1 + ((error - design @ found[told]) / wide) ** 2)
-            normal = (design.T @ design.multiply(trust[:, None])).toarray() + np.eye(len(told))
-            step = np.linalg.solve(normal, design.T @ (trust * error) - now[told])
+            held = (freedom + 1) / (freedom + (now + found)[told] ** 2)
+            normal = (design.T @ design.multiply(trust[:, None])).toarray() + np.diag(held)
+            step = np.linalg.solve(normal, design.T @ (trust * error) - held * now[told])
             moved, found[told] = float(np.abs(step - found[told]).max(initial=0.0)), step
             if moved < STILL:
                 break

@@ -16,6 +16,8 @@ from assay.validate.validation import stated
 
 Integers = NDArray[np.int64]
 
+STARTING = ("mean", "p90", "p95", "p99")
+FIRST = 0.02  # share of a closed loop's requests that may come at once before they are much of it
 EDGE = 0.8 * STEEPEST  # a figure that answers so steeply is set by waiting at the edge of what a system sustains
 
 
@@ -62,6 +64,7 @@ def _usable(observation: Observation, place: int) -> bool:
     """Whether a number tells of constants: it is measured, predicted, no condition of the run, and not set by waiting alone.
 
     An open loop whose layout is not stated is tuned to the edge by its owner: neither its load nor its layout is known well enough.
+    Means and tails of TTFT tell of the start where much of the load is: all users at once, on a server that is still cold.
     """
     point = observation.point
     number = point.numbers[place]
@@ -69,4 +72,12 @@ def _usable(observation: Observation, place: int) -> bool:
         return False
     if point.said("load") == "poisson" and point.said("tp") is None:
         return False
+    if number.metric == "ttft" and number.statistic in STARTING and _started_together(point):
+        return False
     return bool(np.abs(observation.answers[place]).max() < EDGE)
+
+
+def _started_together(point: Point) -> bool:
+    """Whether much of a closed loop came at once: the first request of each of several users."""
+    users = point.said("concurrency") or 1
+    return bool(users > 1 and users > FIRST * (point.said("requests") or 0))

@@ -18,13 +18,17 @@ LEVELS = ("generic", "engine", "family", "pair", "chip", "quarter")
 
 @dataclass(frozen=True)
 class Terms:
-    """Constants by `table.key` with the standard deviation of their logarithm, and the share of it that each level may take."""
+    """Constants by `table.key` with the spread of their logarithm, and the share of it that each level may take.
+
+    A level's factors follow Student's t of `freedom` degrees, scaled by the spread; those of one table are correlated by `likeness`.
+    """
 
     names: tuple[str, ...]
     spread: tuple[float, ...]
     shares: Mapping[str, float]
     noise: Mapping[str, float]
     likeness: float
+    freedom: float
     software: Mapping[str, float] = field(default_factory=dict)
     of_software: tuple[str, ...] = ()
 
@@ -66,7 +70,15 @@ def terms() -> Terms:
     software = dict(found["software"])
     of_software = tuple(software.pop("tables"))
     shared = {key: float(fact.value) for key, fact in software.items()}
-    return Terms(tuple(spread), tuple(spread.values()), shares, noise, float(found["likeness"].value), shared, of_software)
+    return Terms(
+        tuple(spread),
+        tuple(spread.values()),
+        shares,
+        noise,
+        *(float(found[name].value) for name in ("likeness", "freedom")),
+        shared,
+        of_software,
+    )
 
 
 def ignorance(name: str, execution: str) -> float:

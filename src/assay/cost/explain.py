@@ -120,7 +120,7 @@ def _time(op: Op, machine: Machine, load: Load, times: StepTime) -> OpTime:
         "network": float(network_seconds(op, machine, units)[0]),
         "latency": latency_seconds(op, machine, kind) if units[0] else 0.0,
     }
-    moved += float(weights_read(op, units)[0]) + op.activation_bytes * float(units[0])
+    moved += float(weights_read(op, machine, units)[0]) + op.activation_bytes * float(units[0])
     moved += sent_bytes(op.exchange) * float(units[0]) if op.exchange else 0.0
     moved += samples * state_moved(op, width)
     bound, runs = max(parts, key=parts.__getitem__), op.count * (op.passes or 1)

@@ -6,11 +6,12 @@ import numpy as np
 
 from assay.chips import Chip
 from assay.cost.collectives import byte_seconds, fixed_seconds
-from assay.cost.constants import Constants
+from assay.cost.constants import Constants, Table
 from assay.cost.residency import Residency
 from assay.graph.op import Op, Reach, Routing
 from assay.steptime import DECODE, MIXED, RESOURCES, Floats
 
+_ALL = 1 - 1e-9  # of the experts: models whose tokens pick all of them divide by nothing
 COMPUTE, MEMORY, NETWORK, LATENCY, HOST = range(len(RESOURCES))
 
 
@@ -44,36 +45,42 @@ def compute_seconds(op: Op, machine: Machine, units: Floats) -> Floats:
     reached = shares["attention" if op.kind == "recurrence" else f"gemm{rate_bits(op.rate)}"]
     seconds = units * (op.flops / (peak(machine.chip, op.rate) * reached))
     if op.routing:
-        seconds = seconds * padding(op.routing, machine.constants.experts["padding"], units) / shares["experts"]
+        seconds = seconds * padding(op.routing, machine.constants.experts, units) / shares["experts"]
     return seconds
 
 
-def padding(routing: Routing, rows: float, tokens: Floats) -> Floats:
-    """Work of experts over that without padding: each expert that is picked has `rows` beside its own, at most as many as those."""
-    own = tokens * routing.active / routing.total / np.maximum(touched(routing, tokens), 1e-12)
-    padded: Floats = 1.0 + np.minimum(1.0, rows / np.maximum(own, 1e-12))
+def padding(routing: Routing, experts: Table, tokens: Floats) -> Floats:
+    """Work of experts over that without padding: each expert that is picked has rows beside its own, at most as many as those."""
+    own = tokens * routing.active / routing.total / np.maximum(touched(routing, tokens, experts["evenness"]), 1e-12)
+    padded: Floats = 1.0 + np.minimum(1.0, experts["padding"] / np.maximum(own, 1e-12))
     return padded
 
 
-def weights_read(op: Op, units: Floats) -> Floats:
+def weights_read(op: Op, machine: Machine, units: Floats) -> Floats:
     """Bytes of weights that one rank reads: all of them, a table's rows not at all, experts as far as tokens touch them."""
     if op.kind == "gather":
         return np.zeros_like(units)
     if op.routing is None:
         return np.where(units > 0, op.weight_bytes, 0.0)
-    return op.weight_bytes * touched(op.routing, units)
+    return op.weight_bytes * touched(op.routing, units, machine.constants.experts["evenness"])
 
 
-def touched(routing: Routing, tokens: Floats) -> Floats:
-    """Share of experts that at least one of `tokens` picks: 1 - (1 - k/E)^n, for balanced and independent routing."""
-    share: Floats = 1.0 - (1.0 - routing.active / routing.total) ** tokens
+def touched(routing: Routing, tokens: Floats, evenness: float) -> Floats:
+    """Share of experts that at least one of `tokens` picks.
+
+    Some experts are picked more often than others: how often follows a gamma distribution of shape `evenness`, so that n tokens leave a
+    share (1 + n / b)^-evenness of them unread, where b is such that one token leaves 1 - k/E. Without end it is (1 - k/E)^n, that of
+    experts which are all picked alike.
+    """
+    missed = 1.0 - min(routing.active / routing.total, _ALL)
+    share: Floats = 1.0 - (1.0 + tokens * (missed ** (-1.0 / evenness) - 1.0)) ** -evenness
     return share
 
 
 def memory_seconds(op: Op, machine: Machine, units: Floats) -> Floats:
     """Bytes of weights and activations over the share of bandwidth that reads reach."""
     share, residency = machine.constants.bandwidth_share, machine.residency
-    weights = weights_read(op, units) * (residency.weight_second / share["experts" if op.kind == "experts" else "weights"])
+    weights = weights_read(op, machine, units) * (residency.weight_second / share["experts" if op.kind == "experts" else "weights"])
     return weights + units * (op.activation_bytes * residency.activation_second / share["activations"])
 
 

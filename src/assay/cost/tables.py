@@ -120,7 +120,7 @@ def add_joules(op: Op, machine: Machine, power: Energy, total: Sum, tp: int) -> 
     chips = tp // sizes.ranks if op.own or op.driver == SAMPLED else tp
     each_flop = power.flop.get(op.rate) or max(power.flop.values()) * 16 / rate_bits(max(power.flop, key=rate_bits))
     weight_byte = sum(share * byte_joules(tier, chip) for tier, share in residency.weight_tiers)
-    joules = weights_read(op, units) * weight_byte
+    joules = weights_read(op, machine, units) * weight_byte
     joules += units * (op.flops * each_flop + op.activation_bytes * byte_joules(residency.activation_tier, chip))
     if op.exchange:
         joules += units * sent_bytes(op.exchange) * power.link_byte

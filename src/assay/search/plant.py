@@ -56,6 +56,7 @@ def build(model: Model, part: Part, calibration: Calibration | None = None) -> P
         host_capacity=part.host_memory / part.tp,  # like the cache in bytes of one chip of each stage
         host_bandwidth=part.host_bandwidth / part.tp,
         look_interval=part.look_interval,
+        overlap=part.engine.has("overlap") and part.pp == 1,
         prefill_wait=part.prefill_wait,
         reserve=part.reserve,
     )

@@ -157,7 +157,9 @@ def _lay_pools(tables: Tables, fleet: Fleet, prefix_block: int) -> None:
 
 def _limits(row: np.void, pool: Pool, prefix_block: int) -> None:
     policy, times = pool.policy, pool.times
-    names = "token_budget max_num_seqs block_size batching max_context look_interval prefill_wait kv_capacity reserve host_bandwidth"
+    names = (
+        "token_budget max_num_seqs block_size batching max_context look_interval overlap prefill_wait kv_capacity reserve host_bandwidth"
+    )
     for name in names.split():
         row[name] = getattr(policy, name)
     row["role"], row["ranks"], row["depth"], row["width"] = pool.role, times.ranks, times.depth, times.width

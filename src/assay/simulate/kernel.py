@@ -233,9 +233,7 @@ def _acquire(m: int, place: int, rank: int) -> None:
     one, block, run = ranks(m, rank), blocks(m, place), fleet(m)
     if block.users == HOST:
         _unlink(m, run.hosted_at + rank, run.block_links, place)
-        one.hosted -= 1
-        one.used += pools(m, one.pool).block_bytes
-        block.users = 0
+        block.users, one.hosted, one.used = 0, one.hosted - 1, one.used + pools(m, one.pool).block_bytes
     elif block.users == 0:
         _unlink(m, run.idle_at + rank, run.block_links, place)
         one.idle -= 1
@@ -557,8 +555,7 @@ def _fill(m: int, rank: int, batch: int, unit: int, places: int) -> None:
         row = lists(m, which).head
         source = rows(m, row).source
         if source > 0 and slots(m, source).state == LOST:
-            one.waiting -= 1
-            one.requests -= 1
+            one.waiting, one.requests = one.waiting - 1, one.requests - 1
             _start_again(m, _pop(m, which, run.row_links))
             continue
         if one.running == pool.max_num_seqs or (source == 0 and (left == 0 or places == 0)):
@@ -572,8 +569,7 @@ def _fill(m: int, rank: int, batch: int, unit: int, places: int) -> None:
             _start_prompt(m, slot)
             missing = slots(m, slot).prompt - slots(m, slot).computed
             left, places = left - _add_chunk(m, slot, min(missing, left), batch, unit), places - (missing <= left)
-    one.prompted = pool.token_budget - one.tokens - left
-    one.tokens = pool.token_budget - left
+    one.prompted, one.tokens = pool.token_budget - one.tokens - left, pool.token_budget - left
 
 
 def _add_chunk(m: int, slot: int, chunk: int, batch: int, unit: int) -> int:
@@ -604,10 +600,14 @@ def _schedule(m: int, replica: int) -> None:
     pool, having = pools(m, here.pool), 0
     if here.free_at > run.now or lists(m, run.turns_at + 2 * replica).head == NONE:
         return
-    here.looked, here.pending = here.unseen >= pool.look_interval or here.decoding == 0, 0
+    here.looked, here.pending, busy = here.unseen >= pool.look_interval or here.decoding == 0, 0, here.decoding
     for rank in range(here.first_rank, here.first_rank + pool.ranks):
-        while here.looked and lists(m, run.inboxes_at + rank).head != NONE:
-            _wait(m, _pop(m, run.inboxes_at + rank, run.row_links), rank)
+        busy += ranks(m, rank).waiting > 0 or lists(m, run.prompts_at + rank).head != NONE
+    until = here.planned if pool.overlap and busy > 0 else math.inf
+    for rank in range(here.first_rank, here.first_rank + pool.ranks):
+        inbox = run.inboxes_at + rank
+        while here.looked and lists(m, inbox).head != NONE and rows(m, lists(m, inbox).head).came <= until:
+            _wait(m, _pop(m, inbox, run.row_links), rank)
         having += ranks(m, rank).waiting > 0 or lists(m, run.prompts_at + rank).head != NONE
         here.pending += lists(m, run.ready_at + rank).head != NONE
     here.held = 0 < having < pool.ranks and here.decoding > 0 and here.waited < pool.prefill_wait
@@ -684,7 +684,8 @@ def _issue(m: int, replica: int, batch: int) -> None:
     here, run = replicas(m, replica), fleet(m)
     pool, flight, busy = pools(m, here.pool), batches(m, here.first_batch + batch), 0.0
     interval, here.joules = _whole(m, replica, batch, INTERVAL, WHOLE), _whole(m, replica, batch, JOULES, WHOLE)
-    here.start, here.slope, here.joules_slope, here.ran, here.leap = run.now, 0.0, 0.0, here.running, 0
+    here.planned = here.start = run.now
+    here.slope, here.joules_slope, here.ran, here.leap = 0.0, 0.0, here.running, 0
     for rank in range(here.first_rank, here.first_rank + pool.ranks):
         busy = max(busy, _busy(m, rank))
         if ranks(m, rank).decoders > 0:
@@ -772,7 +773,7 @@ def _interrupt(m: int, replica: int, looked_for: bool) -> None:
         return
     steps, interval = _until(here.constant, here.slope, run.now - here.start, here.leap), pools(m, here.pool).look_interval
     if looked_for:
-        first = interval - here.unseen
+        steps, first = steps + pools(m, here.pool).overlap, interval - here.unseen
         steps = first + max(0, -(-(steps - first) // interval)) * interval
     if steps < here.leap:
         here.leap = steps
@@ -805,9 +806,9 @@ def _end_leap(m: int, replica: int, steps: int) -> None:
         growth = _growth(m, rank, ranks(m, rank).first_unit, batches(m, here.first_batch).clock + 1, steps - 1)
         if growth > 0:
             _take(m, rank, growth)
-    here.unseen = (here.unseen + steps - 1) % pool.look_interval + 1
+    here.planned = here.start + _lasting(here.constant, here.slope, steps - 1)
+    here.unseen, here.leap = (here.unseen + steps - 1) % pool.look_interval + 1, 0
     here.waited += here.held * steps
-    here.leap = 0
 
 
 def _wake(m: int, replica: int) -> None:
@@ -982,11 +983,11 @@ def _route(m: int, row: int) -> None:
         _ended(m, row, run.now)
         return
     to = ranks(m, rank)
-    to.requests += 1
+    to.requests, one.came, at_once = to.requests + 1, run.now, pools(m, to.pool).look_interval == 1 and not pools(m, to.pool).overlap
     _wake(m, to.replica)
-    if to.waiting == 0 or run.classes > 1 or pools(m, to.pool).look_interval > 1:
+    if to.waiting == 0 or run.classes > 1 or not at_once:
         _interrupt(m, to.replica, True)
-    if pools(m, to.pool).look_interval == 1:
+    if at_once:
         _wait(m, row, rank)
     else:
         _link(m, run.inboxes_at + rank, run.row_links, row)
@@ -1186,8 +1187,7 @@ def serve(m: int, turns: int) -> int:
         replica = 0
         while run.awake > 0 and replica < run.all_replicas:
             if replicas(m, replica).awake:
-                replicas(m, replica).awake = 0
-                run.awake -= 1
+                replicas(m, replica).awake, run.awake = 0, run.awake - 1
                 _schedule(m, replica)
             replica += 1
     return 1

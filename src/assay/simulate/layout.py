@@ -18,10 +18,10 @@ def _record(small: str, integers: str, reals: str) -> np.dtype[np.void]:
 
 TABLES = {
     # A request that is not its columns' alone: its class of priority; its prefix blocks; the row of the next turn of its session (0: none);
-    # the tokens beyond one that it gets in a decode step; while it does not decode, the tokens it `emitted`, the moment of the last, and
-    # the slot that holds its prompt's cache elsewhere (`source`, 0: none); what it saw. Without much said all is 0.
+    # the tokens beyond one that it gets in a decode step; when it `came` to a rank; while it does not decode, the tokens it `emitted`, the
+    # moment of the last, and the slot that holds its prompt's cache elsewhere (`source`, 0: none); what it saw. Without much said all is 0.
     "rows": _record(
-        "priority blocks following emitted source preemptions prefix_hit", "first_block", "think largest_gap last faster"
+        "priority blocks following emitted source preemptions prefix_hit", "first_block", "think came largest_gap last faster"
     ),
     # Columns of requests: when each was sent, its lengths, its steps after the first token; when it had the first and the last.
     "arrivals": _record("", "", "moment"),
@@ -57,7 +57,7 @@ TABLES = {
     # Like replicas: where their tables begin, the limits of each rank's scheduler (see Policy), its machine.
     "pools": _record(
         "", "reaches_at reaches sizes_at joint_at joint samples_at draft_at draft role ranks depth width token_budget max_num_seqs "
-        "block_size batching caches max_context look_interval prefill_wait host_blocks",
+        "block_size batching caches max_context look_interval overlap prefill_wait host_blocks",
         "kv_capacity reserve host_bandwidth block_bytes spill_after spill line line2",
     ),
     # A reach of attention or of the cache, ascending: its window (FOREVER: unbounded), its bytes of cache per token, and the sum of D.
@@ -69,11 +69,12 @@ TABLES = {
     "sizes": _record("", "steps", "decode mixed"),
     # A count of samples by curve, and how many steps had it; then of sequences that draft.
     "samples": _record("", "steps", "each"),
-    # A replica: see reference.replica. Of its flight: when it began, the steps of a leap (0: none), of which the first takes `constant`
-    # and each more by `slope`, joules likewise; its slowest rank, its tokens, and how many sequences ran.
+    # A replica: see reference.replica. Of its flight: when it began (and its last step, while which the next is `planned`), the steps of a
+    # leap (0: none), of which the first takes `constant` and each more by `slope`, joules likewise; its slowest rank, its tokens, and how
+    # many sequences ran.
     "replicas": _record(
         "", "pool first_rank first_batch up awake decoding running looked pending unseen waited held mixed leap slowest tokens ran",
-        "free_at landing start constant slope joules joules_slope",
+        "free_at landing planned start constant slope joules joules_slope",
     ),
     # A micro-batch: steps in which it decoded, sequences that decode, whether they do in the step at hand; the moment at which that ends
     # (idle: infinite), and that of its last tokens; its stack of largest gaps.

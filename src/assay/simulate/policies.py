@@ -37,7 +37,8 @@ class Policy:
     longer than `max_context` are rejected. A request reaches the scheduler `admission_delay` seconds after it was sent.
 
     Prefix blocks that the cache has no room for go to `host_capacity` bytes of host memory, from which `host_bandwidth` bytes/s bring
-    them back. While a rank decodes it looks for new requests every `look_interval` steps. Of ranks in lock step those that have
+    them back. While a rank decodes it looks for new requests every `look_interval` steps; with `overlap` scheduling each step is planned
+    while the one before runs, and a request that comes meanwhile joins the one after. Of ranks in lock step those that have
     prompts wait up to `prefill_wait` steps for those that have none. A request is admitted beside others only while there is room for
     `reserve` (0 to 1) of the output of each, as if no prefix were shared.
     """
@@ -54,6 +55,7 @@ class Policy:
     host_capacity: float = 0.0
     host_bandwidth: float = float("inf")
     look_interval: int = 1
+    overlap: bool = False
     prefill_wait: int = 0
     reserve: float = 0.0
 

@@ -126,14 +126,15 @@ def _asked(point: Point, chip: Chip, workload: Workload) -> tuple[Asked, list[st
 
 def _engine(point: Point, chip: Chip) -> tuple[Engine, list[str]]:
     """The engine of the run, as it was on its date, where its file exists and names the chip's family, else the generic one."""
-    named = point.said("engine")
+    named, date = point.said("engine"), point.said("source_date")
     try:
-        engine, said = _of_its_time(named, point.said("source_date")) if named else (None, [])
+        engine, said = _of_its_time(named, date) if named else (None, [])
     except AssayError:
         engine, said = None, []
     if engine and engine.runs(chip.family):
         return engine, said
-    return Engine.load(GENERIC), [f"engine {named or 'not stated'}, taken as generic"]
+    generic, said = _of_its_time(GENERIC, date)
+    return generic, [*said, f"engine {named or 'not stated'}, taken as generic"]
 
 
 def _of_its_time(name: str, date: str | None) -> tuple[Engine, list[str]]:

@@ -7,7 +7,7 @@ from math import ceil
 import numpy as np
 
 from assay.points import Point
-from assay.validate.unstated import of_dataset, unstated
+from assay.validate.unstated import of_dataset, prompts, unstated
 from assay.workloads import Workload
 
 BLOCK = 16  # tokens per id of drawn prefixes
@@ -20,7 +20,11 @@ class Unpredicted(Exception):
 def traffic(point: Point, model: str) -> tuple[Workload, list[str]]:
     """Requests like those of the run, and what was assumed of them. Raises Unpredicted when load or lengths are not stated."""
     isl, osl, said = _lengths(point, model)
-    return _repeating(_drawn(point, model, isl, osl), point), said
+    drawn, distinct = _drawn(point, model, isl, osl), point.said("distinct_prompts")
+    if distinct is None and prompts(point.said("set")):
+        distinct = prompts(point.said("set"))
+        said.append(f"requests draw on {distinct} prompts, as those of other runs of the set do")
+    return _repeating(drawn, distinct, point.said("shared_prefix") or 0), said
 
 
 def _lengths(point: Point, model: str) -> tuple[int, int, list[str]]:
@@ -79,9 +83,8 @@ def _needed(point: Point, column: str) -> float:
     return float(value)
 
 
-def _repeating(drawn: Workload, point: Point) -> Workload:
+def _repeating(drawn: Workload, distinct: int | None, shared: int) -> Workload:
     """The same requests with the prefixes that they share: a common start, and prompts that are asked again and again."""
-    distinct, shared = point.said("distinct_prompts"), point.said("shared_prefix") or 0
     if not (distinct or shared):
         return drawn
     blocks = drawn.input // BLOCK

@@ -35,3 +35,9 @@ def cached(engine: str, weights: str | None) -> str | None:
     """Precision of the cache that a checkpoint of these weights declares; None where the engine's default holds."""
     found = [row["kv"].value for row in _facts().get("cache", ()) if row["engine"] == engine and weights in row["weights"]]
     return str(found[0]) if found else None
+
+
+def prompts(collection: str | None) -> int | None:
+    """How many prompts the requests of a collection's runs draw on; None where nothing is known of it."""
+    found = [row["distinct"].value for row in _facts().get("prompts", ()) if row["set"] == collection]
+    return int(found[0]) if found else None

@@ -136,6 +136,7 @@ class Simulation:
         if rank is None:
             self.held.append(sequence)
         elif self._fits(sequence, rank):
+            sequence.came = self.now
             rank.inbox.append(sequence)
             rank.requests += 1
             self.replicas[rank.replica].awake = True

@@ -1,5 +1,6 @@
 """One scheduler with a cache of its own: what an attention rank puts into a step. A replica without such ranks is one rank."""
 
+import math
 from bisect import insort
 from collections import deque
 from collections.abc import Iterator
@@ -94,9 +95,9 @@ class Rank:
 
     # The queue.
 
-    def look(self) -> None:
-        """See the requests that have come."""
-        while self.inbox:
+    def look(self, until: float = math.inf) -> None:
+        """See the requests that came until some moment."""
+        while self.inbox and self.inbox[0].came <= until:
             sequence = self.inbox.popleft()
             self.waiting.setdefault(sequence.priority, deque()).append(sequence)
 

@@ -51,6 +51,7 @@ class Replica:
         self.idle = deque(range(self.times.depth))
         self.flights: deque[Flight] = deque()
         self.free_at = self.landing = now
+        self.planned = now  # when the last step began, while which the next one is planned
         self.unseen_steps = self.policy.look_interval  # decode steps since it looked for new requests
         self.waited = 0  # steps that prompts waited for ranks without any
 
@@ -67,10 +68,11 @@ class Replica:
             return
         for rank in self.ranks:
             rank.now = now
+        busy = any(rank.has_prompts or any(rank.batches) for rank in self.ranks)
         looked = self.unseen_steps >= self.policy.look_interval or not any(any(rank.batches) for rank in self.ranks)
         if looked:
             for rank in self.ranks:
-                rank.look()
+                rank.look(self.planned if self.policy.overlap and busy else math.inf)
         waits = self._prompts_wait()
         if waits and self._start(now, looked=looked, held=True):
             return
@@ -115,6 +117,7 @@ class Replica:
             rank.fly(plan)
         self.landing = max(now + (latency + spill), self.landing)  # no step overtakes another in the pipeline
         self.idle.remove(batch)
+        self.planned = now
         self.flights.append(Flight(self.landing, batch, plans, ending))
         self.free_at = now + (interval + spill)
 

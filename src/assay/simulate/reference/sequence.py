@@ -11,7 +11,7 @@ class Sequence:
     """A request of `prompt` tokens that gets `output` more: at each of `emissions` moments, `rate` of them in a decode step.
 
     Of its prompt blocks the first `shared` are held in common, the first `hit` tokens were found; `private` bytes are its own,
-    `promise` those that were reserved for it.
+    `promise` those that were reserved for it. It `came` to the scheduler at a moment.
     `computed` tokens of the prompt are in the cache. `source` is itself on the rank that computed its prompt and has its cache, until
     that was fetched or is `lost`.
     """
@@ -32,6 +32,7 @@ class Sequence:
     promise: float = 0.0
     serial: int = 0
     ticket: int = -1
+    came: float = 0.0
     last: float = 0.0
     largest_gap: float = 0.0
     source: "Sequence | None" = None
