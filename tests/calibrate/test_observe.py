@@ -63,7 +63,7 @@ def test_nearby_it_has_the_figures_of_a_new_simulation(made: MakePoint, conditio
     point = made(**conditions)
     found, moved = seen(point), []
     jumps = "requests" in conditions or "decode_tp" in conditions  # where a request joins at the end of a step
-    nearly = np.array([0.03 if jumps else 0.004, 0.004, 0.004])
+    nearly = np.array([0.03 if jumps else 0.005, 0.005, 0.005])
     for name in terms().names:
         factor = 0.98 if "share" in name or "acceptance" in name else 1.02
         level = Level(found.execution, Where(), {name: Fact(factor)})

@@ -23,10 +23,10 @@ from assay.steptime import Floats
 NUDGE = 0.01  # of a logarithm, for slopes
 STEPS, SOLVES = 8, 8  # at most
 SMALL = 0.003  # share of the objective that a further step must gain
-FARTHEST = 1.0  # of a logarithm in one step
+FARTHEST = 1.0  # of a logarithm in one step: what is linear here is not there
 HALVINGS = 3
 STILL = 1e-3  # of a prior's deviation: a step that moves no more is found
-UNTOLD = 1e-3  # share of the prior's weight below which rows say nothing
+UNTOLD = 1e-2  # share of the prior's weight below which rows say nothing
 ROBUST = 1.5  # errors beyond so many times their noise count less and less
 ENDLESS = 1e9  # degrees of freedom: a normal distribution
 CERTAIN = 1e-3  # of a logarithm: a constant without an interval does not move
@@ -121,8 +121,7 @@ class Pool:
         predicted, slopes = self.predict(factors)
         best = self._objective(factors, predicted, weight)
         for _ in range(STEPS):
-            step = self._step(factors, predicted, slopes, weight).step
-            length = min(1.0, FARTHEST / max(float(np.abs(step).max(initial=0.0)), 1e-12))
+            step, length = self._step(factors, predicted, slopes, weight).step, 1.0
             for _ in range(HALVINGS):
                 tried = factors + length * step
                 there, slopes_there = self.predict(tried)
@@ -178,29 +177,33 @@ class Pool:
 
     def _step(self, factors: Floats, predicted: Floats, slopes: Floats, weight: Floats) -> "_Step":
         """The step to the minimum of the objective as it is nearby."""
-        from scipy import sparse
-
-        count, names = len(self.rows.run), len(self.terms.names)
-        if not count:
+        if not len(predicted):
             return _Step(-factors, np.zeros(0, np.int64), np.zeros((0, 0)))
-        levels = self.levels[self.rows.run]
-        columns = (levels[:, :, None] * names + np.arange(names)).reshape(count, -1)
-        values = np.einsum("rj,rljf->rlf", slopes, self.roots[levels]).reshape(count, -1)
-        starts = np.arange(count + 1) * columns.shape[1]
-        design = sparse.csr_matrix((values.ravel(), columns.ravel(), starts), shape=(count, factors.size))
-        error, wide, now = self.rows.measured - predicted, ROBUST * self.rows.sigma, self._free(factors).ravel()
-        told = np.flatnonzero(design.multiply(design).T @ weight > UNTOLD)  # of the others the rows say nothing: they go back to 0
-        design, found, freedom = design[:, told], -now, np.repeat(self.freedom, names)[told]
+        values = np.einsum("rj,rljf->rlf", slopes, self.roots[self.levels[self.rows.run]]).reshape(
+            len(slopes), self.levels.shape[1] * len(self.terms.names)
+        )
+        design, wide, now = _Design(values, self._blocks, factors.size), ROBUST * self.rows.sigma, self._free(factors).ravel()
+        told = np.flatnonzero(design.squares(weight) > UNTOLD)  # of the others the rows say nothing: they go back to 0
+        error, found, freedom = self.rows.measured - predicted, -now, np.repeat(self.freedom, len(self.terms.names))[told]
         found[told] = 0.0
+        normal = np.zeros((len(told), len(told)))
         for _ in range(SOLVES):
-            trust = weight / (1 + ((error - design @ found[told]) / wide) ** 2)
+            trust = weight / (1 + ((error - design.times(found)) / wide) ** 2)
             held = (freedom + 1) / (freedom + (now + found)[told] ** 2)
-            normal = (design.T @ design.multiply(trust[:, None])).toarray() + np.diag(held)
-            step = np.linalg.solve(normal, design.T @ (trust * error) - held * now[told])
+            normal = design.normal(trust, told) + np.diag(held)
+            step = np.linalg.solve(normal, design.back(trust * error)[told] - held * now[told])
             moved, found[told] = float(np.abs(step - found[told]).max(initial=0.0)), step
             if moved < STILL:
                 break
-        return _Step(self._factors(found), told, normal)
+        return _Step(self._factors(found).clip(-FARTHEST, FARTHEST), told, normal)
+
+    @cached_property
+    def _blocks(self) -> list[tuple[Integers, Integers]]:
+        """Rows for which the same levels hold, and the places of the free numbers of these levels."""
+        names, (levels, kind) = len(self.terms.names), np.unique(self.levels[self.rows.run], axis=0, return_inverse=True)
+        order, starts = np.argsort(kind, kind="stable"), np.searchsorted(np.sort(kind), np.arange(len(levels) + 1))
+        columns = (levels[:, :, None] * names + np.arange(names)).reshape(len(levels), levels.shape[1] * names)
+        return [(order[starts[at] : starts[at + 1]], columns[at]) for at in range(len(levels))]
 
     def _factors(self, free: Floats) -> Floats:
         found: Floats = np.einsum("kjf,kf->kj", self.roots, free.reshape(len(self.keys), -1))
@@ -250,3 +253,43 @@ class Pool:
 def _short(logarithm: float) -> float:
     """The factor, to four digits: what is written to disk is what was used."""
     return float(f"{np.exp(logarithm):.4g}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Design:
+    """The slopes of rows (R, C) to free numbers, of which `size` there are; each block of rows knows the places of its C among these."""
+
+    values: Floats
+    blocks: Sequence[tuple[Integers, Integers]]
+    size: int
+
+    def squares(self, weight: Floats) -> Floats:
+        """Of each free number the weighted sum of squares."""
+        return self._gathered(self.values**2, weight)
+
+    def back(self, each: Floats) -> Floats:
+        """Of each free number the sum over rows, these times some numbers."""
+        return self._gathered(self.values, each)
+
+    def _gathered(self, values: Floats, each: Floats) -> Floats:
+        found = np.zeros(self.size)
+        for rows, columns in self.blocks:
+            found[columns] += each[rows] @ values[rows]
+        return found
+
+    def times(self, free: Floats) -> Floats:
+        """Of each row what the free numbers come to."""
+        found = np.zeros(len(self.values))
+        for rows, columns in self.blocks:
+            found[rows] = self.values[rows] @ free[columns]
+        return found
+
+    def normal(self, trust: Floats, told: Integers) -> Floats:
+        """The normal equations of those free numbers of which rows tell."""
+        place, found = np.full(self.size, -1), np.zeros((len(told), len(told)))
+        place[told] = np.arange(len(told))
+        for rows, columns in self.blocks:
+            here = np.flatnonzero(place[columns] >= 0)
+            values, at = self.values[np.ix_(rows, here)], place[columns[here]]
+            found[np.ix_(at, at)] += values.T @ (trust[rows, None] * values)
+        return found

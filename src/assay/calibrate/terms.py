@@ -70,15 +70,8 @@ def terms() -> Terms:
     software = dict(found["software"])
     of_software = tuple(software.pop("tables"))
     shared = {key: float(fact.value) for key, fact in software.items()}
-    return Terms(
-        tuple(spread),
-        tuple(spread.values()),
-        shares,
-        noise,
-        *(float(found[name].value) for name in ("likeness", "freedom")),
-        shared,
-        of_software,
-    )
+    likeness, freedom = (float(found[name].value) for name in ("likeness", "freedom"))
+    return Terms(tuple(spread), tuple(spread.values()), shares, noise, likeness, freedom, shared, of_software)
 
 
 def ignorance(name: str, execution: str) -> float:
