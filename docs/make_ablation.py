@@ -26,13 +26,13 @@ from assay.simulate.compiled import warm_up
 from assay.steptime import Floats
 
 TARGET = Path(__file__).with_name("ablation.json")
-KIND = "configuration"
+KIND, FOLDS = "configuration", 5
 
 
 def without_folds(pool: Pool, start: Floats) -> Floats:
     """Predicted logarithm of each row by factors fitted without its fold."""
     fitted = pool.fit(start)
-    folds = np.array(cut([each.point for each in pool.observations], KIND))[pool.rows.run]
+    folds = (np.array(cut([each.point for each in pool.observations], KIND)).astype(int) % FOLDS)[pool.rows.run]
     predicted = fitted.predicted.copy()
     for fold in sorted(set(folds.tolist())):
         out = folds == fold

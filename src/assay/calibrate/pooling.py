@@ -21,10 +21,10 @@ from assay.cost.constants import Calibration, Constants, Level, Where, generic
 from assay.steptime import Floats
 
 NUDGE = 0.01  # of a logarithm, for slopes
-STEPS, SOLVES = 8, 8  # at most
-SMALL = 0.003  # share of the objective that a further step must gain
+STEPS, SOLVES = 16, 8  # at most
+SMALL = 0.001  # share of the objective that a further step must gain
 FARTHEST = 1.0  # of a logarithm in one step: what is linear here is not there
-HALVINGS = 3
+HALVINGS = 6
 STILL = 1e-3  # of a prior's deviation: a step that moves no more is found
 UNTOLD = 1e-2  # share of the prior's weight below which rows say nothing
 ROBUST = 1.5  # errors beyond so many times their noise count less and less
