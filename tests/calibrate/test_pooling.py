@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from assay._base.facts import Fact
 from assay.calibrate.fit import observed
 from assay.calibrate.observe import Runs
 from assay.calibrate.pooling import Fitted, Pool, keys, pooled
 from assay.calibrate.rows import rows
 from assay.calibrate.terms import LEVELS, terms
-from assay.cost.constants import Calibration, Where
+from assay.cost.constants import Calibration, Level, Where
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +131,21 @@ def test_refitting_without_rows_is_fitting_without_them(pool: Pool, fitted: Fitt
     quick, whole = pool.refit(fitted, mask), pool.fit(fitted.factors, mask)
     assert pool.predict(quick)[0] == pytest.approx(pool.predict(whole.factors)[0], abs=0.01)
     assert np.abs(quick - fitted.factors).max() > 0.02
+
+
+def test_a_system_unlike_all_others_hardly_bends_them(made: Any, measured: Any) -> None:
+    """An engine four times as slow on one of four families: with heavy tails less of it falls on the engine than with normal priors."""
+    runs = [made(chip=chip, concurrency=users) for chip in ("h100-sxm", "b200-sxm", "mi300x", "mi355x") for users in (1.0, 4.0)]
+    slow = {name: Fact(4.0) for name in ("host.step", "host.sequence", "fixed.kernel", "fixed.mixed_kernel")}
+    truth = Calibration((Level("kernel-by-kernel", Where("vllm", "cdna3"), slow),))
+    points, found = measured(runs, truth), []
+    for freedom in (2.5, 1e9):
+        what = replace(terms(), freedom=freedom)
+        seen = observed(points, Calibration(), None)
+        pool = Pool(seen, rows(seen, what), what, pooled(what))
+        engine = next(at for at, key in enumerate(pool.keys) if key.level == "engine")
+        found.append(abs(float(pool.fit().factors[engine, what.names.index("fixed.kernel")])))
+    assert found[0] < 0.7 * found[1]
 
 
 def test_twice_the_same(pool: Pool, fitted: Fitted) -> None:

@@ -1,5 +1,6 @@
 """Workloads of published runs."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from assay.points import Point
 from assay.validate.traffic import BLOCK, Unpredicted, traffic
-from assay.validate.unstated import of_dataset, unstated
+from assay.validate.unstated import of_dataset, prompts, unstated
 
 MODEL = "llama-3.1-8b"
 
@@ -81,6 +82,19 @@ def test_prompts_that_repeat_share_their_blocks() -> None:
     assert {tuple(ids[: 32 // BLOCK]) for ids in prompts} == {(0, 1)}
     assert len({ids[32 // BLOCK] for ids in prompts}) == 3
     assert all(len(set(ids)) == 160 // BLOCK for ids in prompts)
+
+
+def test_prompts_repeat_where_those_of_the_other_runs_of_a_set_do() -> None:
+    """A run that does not state how many prompts there are has as many as they; of other sets all are new."""
+    conditions = {"load": "poisson", "rate": 5.0, "duration": 40.0, "isl": 160.0, "osl": 4.0, "shared_prefix": 32}
+    workload, said = traffic(run(**conditions, set="serving"), "llama-2-7b")
+    drawn = {tuple(workload.prefix[first:last]) for first, last in pairwise(workload.prefix_offsets)}
+    assert prompts("serving") == 45
+    assert 40 <= len(drawn) <= 45
+    assert any("45 prompts" in each for each in said)
+    others, _ = traffic(run(**conditions, set="mine"), "llama-2-7b")
+    assert len({tuple(others.prefix[first:last]) for first, last in pairwise(others.prefix_offsets)}) == others.requests
+    assert prompts("mine") is None
 
 
 def test_a_common_start_alone_parts_after_it() -> None:
