@@ -7,18 +7,22 @@ Split-conformal quantiles (Vovk, Gammerman and Shafer 2005) hold the next number
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 
 from assay._base.facts import Fact
+from assay.calibrate.folds import block
 from assay.chips import Chip
 from assay.points import Number
-from assay.search.evidence import ANY, KNOWN, METRICS, Table, band
+from assay.search.evidence import ANY, ANYONE, KNOWN, METRICS, Pair, Table, band
 from assay.validate.predict import Guess, Told, kind, turned
 from assay.validate.validation import Validation, stated
 
 OUTSIDE = 0.05  # on each side
+PAIRED = ("chip", "model", "sibling")  # what is known where runs of an engine on a family were seen
 FEW = 30  # numbers: with fewer a load has no band of its own
+VARIED = 4  # configurations: the numbers of one go together, and with fewer an engine on a family has no band of its own
 FEWEST = 3  # with fewer not even any load has one, and that of what is known less well holds
 SET_OUTSIDE, SET_FEW = 0.10, 40  # no collection of so many numbers may lie further outside
 
@@ -33,6 +37,8 @@ class Residual:
     metric: str
     collection: str
     value: float
+    pair: Pair = ANYONE
+    block: str = ""
 
 
 def residuals(validation: Validation) -> Iterator[Residual]:
@@ -40,7 +46,8 @@ def residuals(validation: Validation) -> Iterator[Residual]:
     for point, number, guess, said in validation.rows():
         if guess.predicted and number.scored and number.value and not stated(point, number):
             chip = Chip.load(str(point.said("chip")))
-            yield Residual(chip.execution, said.known, said.load, kind(number), str(point.said("set")), _log(number, guess.predicted))
+            told = chip.execution, said.known, said.load, kind(number), str(point.said("set"))
+            yield Residual(*told, _log(number, guess.predicted), said.pair, block(point, "configuration"))
 
 
 def _log(number: Number, predicted: float) -> float:
@@ -50,27 +57,33 @@ def _log(number: Number, predicted: float) -> float:
 
 @dataclass(frozen=True)
 class Band:
-    """Factors by metric that hold 90 % of `rows` numbers, for one execution, knowledge and load."""
+    """Factors by metric that hold 90 % of `rows` numbers, for one execution, knowledge and load, of one pair or all."""
 
     execution: str
     known: str
     load: str
     rows: int
     factors: dict[str, Fact[float]]
+    pair: Pair = ANYONE
 
 
 def banded(found: Iterable[Residual]) -> list[Band]:
-    """A band for each load under which there are enough numbers, and one for any load; what is known less well is never surer."""
+    """A band for each load under which there are enough numbers, and one for any load; what is known less well is never surer.
+
+    An engine on a family has its own where its numbers are enough, and of enough configurations.
+    """
     rows = sorted(found, key=lambda row: (row.execution, KNOWN.index(row.known), row.load, row.metric, row.collection, row.value))
     bands: list[Band] = []
     for execution, known in dict.fromkeys((row.execution, row.known) for row in rows):
         alike = [row for row in rows if (row.execution, row.known) == (execution, known)]
-        for load in (*sorted({row.load for row in alike}), ANY):
-            under = [row for row in alike if load in (row.load, ANY)]
-            factors = dict(_factors(under, FEWEST if load == ANY else FEW))
+        pairs = sorted({row.pair for row in alike} - {ANYONE}) if known in PAIRED else []
+        for load, pair in product((*sorted({row.load for row in alike}), ANY), (ANYONE, *pairs)):
+            under = [row for row in alike if load in (row.load, ANY) and pair in (row.pair, ANYONE)]
+            everyone = pair == ANYONE
+            factors = dict(_factors(under, FEWEST if everyone and load == ANY else FEW, 1 if everyone else VARIED))
             if factors:
-                surer = [each for each in bands if each.execution == execution and each.load == load]
-                bands.append(_no_surer(Band(execution, known, load, len(under), factors), surer))
+                surer = [each for each in bands if (each.execution, each.load, each.pair) == (execution, load, pair)]
+                bands.append(_no_surer(Band(execution, known, load, len(under), factors, pair), surer))
     return [*bands, *(_last(execution, bands) for execution in dict.fromkeys(each.execution for each in bands))]
 
 
@@ -85,7 +98,7 @@ def _no_surer(found: Band, better: Sequence[Band]) -> Band:
 
 def _last(execution: str, bands: Sequence[Band]) -> Band:
     """For whom nothing at all is known, metrics of which no such run tells: the widest band of those that are known better."""
-    there = [each for each in bands if each.execution == execution]
+    there = [each for each in bands if each.execution == execution and each.pair == ANYONE]
     said = {metric for each in there if (each.known, each.load) == (KNOWN[-1], ANY) for metric in each.factors}
     factors = {}
     for metric in (metric for metric in METRICS if metric not in said):
@@ -96,10 +109,10 @@ def _last(execution: str, bands: Sequence[Band]) -> Band:
     return Band(execution, KNOWN[-1], ANY, 0, factors)
 
 
-def _factors(rows: Sequence[Residual], least: int) -> Iterator[tuple[str, Fact[float]]]:
+def _factors(rows: Sequence[Residual], least: int, varied: int) -> Iterator[tuple[str, Fact[float]]]:
     for metric in sorted({row.metric for row in rows}):
         of_metric = [row for row in rows if row.metric == metric]
-        if len(of_metric) >= least:
+        if len(of_metric) >= least and len({row.block for row in of_metric}) >= varied:
             yield metric, _holding(of_metric)
 
 
@@ -140,7 +153,7 @@ def rebanded(validation: Validation, tables: Mapping[str, Table]) -> Validation:
 def _within(table: Table, said: Told, number: Number, guess: Guess) -> Guess:
     if guess.predicted is None:
         return guess
-    low, high = turned(number, band(table, said.known, said.load, kind(number)))
+    low, high = turned(number, band(table, said.known, said.load, kind(number), said.pair))
     return replace(guess, low=guess.predicted * low, high=guess.predicted * high)
 
 
@@ -152,8 +165,8 @@ def document(bands: Sequence[Band], source: str) -> str:
         "# value is the median; low and high hold 90 % of the numbers, and 80 % of those of each collection.",
     ]
     for each in bands:
-        told = (f'{key} = "{getattr(each, key)}"' for key in ("execution", "known", "load"))
-        lines += ["", "[[band]]", *told, f"rows = {each.rows}"]
+        told = {"execution": each.execution, "known": each.known, "engine": each.pair[0], "family": each.pair[1], "load": each.load}
+        lines += ["", "[[band]]", *(f'{key} = "{value}"' for key, value in told.items() if value), f"rows = {each.rows}"]
         for metric, fact in each.factors.items():
             lines.append(f"factor.{metric} = {{ value = {fact.value:.4g}, low = {fact.low:.4g}, high = {fact.high:.4g} }}")
     return "\n".join(lines) + "\n"

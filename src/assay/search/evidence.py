@@ -14,12 +14,15 @@ from assay.search.runs import Evidence
 from assay.workloads import Workload
 
 Band = tuple[float, float]
-Table = dict[tuple[str, str, str], Band]
-"""Bands by what is known, load and metric."""
+Pair = tuple[str, str]
+"""An engine, and the chip family that it runs on; ANYONE stands for all."""
+Table = dict[tuple[str, str, str, Pair], Band]
+"""Bands by what is known, load, metric and pair."""
 
 KNOWN = ("chip", "model", "sibling", "relative", "nothing")  # what was measured that is like a deployment, the most telling first
 CROWDED, BUSY = 64, 8  # requests on a chip
 ANY = "any"
+ANYONE = ("", "")
 
 
 def known(chip: Chip, engine: Engine, calibration: Calibration | None = None, model: str = "") -> str:
@@ -90,7 +93,7 @@ def bands(part: Part, load: str = ANY, calibration: Calibration | None = None, m
     """
     least = known(part.chip, part.engine, calibration, model)
     table = _table()[part.chip.execution]
-    found = {metric: band(table, least, load, metric) for metric in METRICS}
+    found = {metric: band(table, least, load, metric, (part.engine.name, part.chip.family)) for metric in METRICS}
     if least not in ("chip", "model"):
         shorter, longer = _disputed(part)
         for metric, (low, high) in found.items():
@@ -104,13 +107,13 @@ METRICS = ("ttft", "tpot", "itl", "e2e", "ttft_tail", "tpot_tail", "e2e_tail", "
 """Those with bands of their own; a tail is the 95th percentile and those above."""
 
 
-def band(table: Table, least: str, load: str, metric: str) -> Band:
-    """The band of the nearest kind of run that was measured: as well known, then less well, then under any load."""
+def band(table: Table, least: str, load: str, metric: str, pair: Pair = ANYONE) -> Band:
+    """The band of the nearest kind of run that was measured: as well known, then less well; under its load, of its engine and family."""
     for level in KNOWN[KNOWN.index(least) :]:
-        for under in (load, ANY):
-            if (level, under, metric) in table:
-                return table[level, under, metric]
-    return table[KNOWN[-1], ANY, metric]
+        for key in ((level, under, metric, who) for under in (load, ANY) for who in (pair, ANYONE)):
+            if key in table:
+                return table[key]
+    return table[KNOWN[-1], ANY, metric, ANYONE]
 
 
 def _disputed(part: Part) -> tuple[float, float]:
@@ -146,5 +149,6 @@ def tables(document: Mapping[str, Any]) -> dict[str, Table]:
     for row in document["band"]:
         for metric, fact in row.get("factor", {}).items():
             each = float(fact.low or fact.value), float(fact.high or fact.value)
-            found.setdefault(row["execution"], {})[row["known"], row["load"], metric] = each
+            pair = row.get("engine", ""), row.get("family", "")
+            found.setdefault(row["execution"], {})[row["known"], row["load"], metric, pair] = each
     return found

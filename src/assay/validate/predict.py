@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from assay._base.errors import AssayError
 from assay.cost.constants import Calibration
 from assay.points import Number, Point
-from assay.search.evidence import KNOWN, circumstances, known, weakest
+from assay.search.evidence import ANYONE, KNOWN, Pair, circumstances, known, weakest
 from assay.simulate import run
 from assay.validate.datasheet import from_datasheet
 from assay.validate.figures import LATENCIES, Figures
@@ -31,7 +31,8 @@ class Guess:
 class Told:
     """The guesses for all rows of a run, and what was assumed of the run.
 
-    `layout` in words, what was `known` and under which `load` its band was looked up: empty where nothing was predicted.
+    `layout` in words, what was `known` and under which `load` its band was looked up, for which `pair` of engine and family: empty where
+    nothing was predicted.
     """
 
     guesses: tuple[Guess, ...]
@@ -39,6 +40,7 @@ class Told:
     layout: str = ""
     known: str = ""
     load: str = ""
+    pair: Pair = ANYONE
 
 
 def told(point: Point, calibration: Calibration | None = None) -> Told:
@@ -59,7 +61,8 @@ def told(point: Point, calibration: Calibration | None = None) -> Told:
     bands = weakest(assembly.parts, load, calibration, model)[1]
     guesses = tuple(_guess(number, simulated, sheet, bands) for number in point.numbers)
     least = max((known(part.chip, part.engine, calibration, model) for part in assembly.parts), key=KNOWN.index)
-    return Told(guesses, (*asked, *said), " + ".join(layouts(assembly)), least, load)
+    pair = assembly.parts[0].engine.name, assembly.parts[0].chip.family
+    return Told(guesses, (*asked, *said), " + ".join(layouts(assembly)), least, load, pair)
 
 
 def _guess(number: Number, simulated: Figures, sheet: Figures, bands: dict[str, tuple[float, float]]) -> Guess:
