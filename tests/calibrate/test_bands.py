@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay._base.schema import read
-from assay.calibrate.bands import FEW, FEWEST, SET_FEW, Band, Residual, banded, document, rebanded, residuals
+from assay.calibrate.bands import FEW, FEWEST, SET_FEW, VARIED, Band, Residual, banded, document, rebanded, residuals
 from assay.cost.constants import Calibration
 from assay.points import Point, Points
-from assay.search.evidence import ANY, KNOWN, METRICS
+from assay.search.evidence import ANY, ANYONE, KNOWN, METRICS, Pair
 from assay.validate.predict import told
 from assay.validate.validation import Validation
 
@@ -30,9 +30,9 @@ def residual(value: float, **changes: Any) -> Residual:
     )
 
 
-def band(found: Sequence[Band], known: str = "chip", load: str = ANY) -> Band:
-    """The one band for this knowledge and load that has rows."""
-    (only,) = (each for each in found if (each.known, each.load) == (known, load) and each.rows)
+def band(found: Sequence[Band], known: str = "chip", load: str = ANY, pair: Pair = ANYONE) -> Band:
+    """The one band for this knowledge, load and pair that has rows."""
+    (only,) = (each for each in found if (each.known, each.load, each.pair) == (known, load, pair) and each.rows)
     return only
 
 
@@ -152,12 +152,25 @@ def test_residuals_are_measured_over_predicted(made: MakePoint) -> None:
     assert {(each.execution, each.known, each.load, each.collection) for each in found} == {(KERNELS, "nothing", "open", "made up")}
 
 
+def test_an_engine_on_a_family_has_its_own_band_where_enough_was_measured() -> None:
+    """Enough numbers, of enough configurations; the band of all holds for the others."""
+    sure, blocks = ("sglang", "hopper"), [f"block {at}" for at in range(VARIED)]
+    rows = [residual(0.01 * at, pair=sure, block=blocks[at % VARIED]) for at in range(-FEW, FEW)]
+    rows += [residual(0.1 * at, pair=("vllm", "tpu"), block="one alone") for at in range(-FEW, FEW)]
+    rows += [residual(0.1 * at, pair=("vllm", "hopper"), block=blocks[at % VARIED]) for at in range(-3, 3)]
+    found = banded(rows)
+    assert {each.pair for each in found if each.rows} == {sure, ANYONE}
+    assert band(found, pair=sure).factors["tpot"].high < 1.4 < band(found).factors["tpot"].high
+    assert band(found, load="open", pair=sure).rows == 2 * FEW
+
+
 def test_predictions_can_be_set_within_other_bands(made: MakePoint) -> None:
     """Each by what is known of it, its load and its metric; what is not predicted stays so, and no prediction moves."""
     per_user = ("output_tokens_per_second_per_user", "mean")
     runs = (made([("tpot", "mean"), ("tpot", "p75"), per_user, ("ttft", "mean")]), made(model="nobody-7b"))
     before = Validation(Points(None, ()), runs, tuple(told(point, Calibration()) for point in runs))
-    table = {("nothing", ANY, metric): (0.1, 10.0) for metric in METRICS} | {("nothing", before.told[0].load, "tpot"): (0.8, 1.6)}
+    table = {("nothing", ANY, metric, ANYONE): (0.1, 10.0) for metric in METRICS}
+    table |= {("nothing", before.told[0].load, "tpot", ANYONE): (0.8, 1.6)}
     after = rebanded(before, {KERNELS: table})
     factors = [(guess.low / guess.predicted, guess.high / guess.predicted) for guess in after.told[0].guesses if guess.predicted]
     assert factors == [pytest.approx(pair) for pair in ((0.8, 1.6), (1 / 1.6, 1 / 0.8), (0.1, 10.0))]

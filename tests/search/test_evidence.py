@@ -12,7 +12,7 @@ from assay.deployments import Asked, Part, resolve
 from assay.engines import Engine, for_family
 from assay.models import Model
 from assay.search import evidence
-from assay.search.evidence import ANY, KNOWN, METRICS, bands, circumstances, evidence_of, known, weakest
+from assay.search.evidence import ANY, ANYONE, KNOWN, METRICS, bands, circumstances, evidence_of, known, weakest
 from assay.workloads import Workload
 
 CHIPS = sorted(names("chips"))
@@ -150,15 +150,18 @@ def undisputed() -> Part:
 
 
 def test_bands_fall_back_to_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As well known under the load, under any load, then less well known; at last what holds where nothing is known."""
+    """As well known under the load, under any load, then less well known, its engine on its family first; at last what always holds."""
     part, here = undisputed(), Calibration((level(1, "vllm", "hopper"),))
-    order = [(what, load, "tpot") for what in ("sibling", "relative", "nothing") for load in ("open", ANY)]
-    table = {("nothing", ANY, metric): (0.25, 4.0) for metric in METRICS} | {key: (0.5, 2.0 + place) for place, key in enumerate(order)}
-    table |= {("chip", "open", "tpot"): (0.9, 1.1), ("sibling", "all at once", "tpot"): (0.9, 1.2), ("sibling", "open", "ttft"): (0.9, 1.3)}
+    pairs = {"sibling": (("vllm", "hopper"), ANYONE), "relative": (ANYONE,), "nothing": (ANYONE,)}
+    order = [(what, load, "tpot", pair) for what in pairs for load in ("open", ANY) for pair in pairs[what]]
+    least = {("nothing", ANY, metric, ANYONE): (0.25, 4.0) for metric in METRICS}
+    table = least | {key: (0.5, 2.0 + place) for place, key in enumerate(order)}
+    table |= {("chip", "open", "tpot", ANYONE): (0.9, 1.1), ("sibling", "open", "tpot", ("sglang", "hopper")): (0.9, 1.15)}
+    table |= {("sibling", "all at once", "tpot", ANYONE): (0.9, 1.2), ("sibling", "open", "ttft", ANYONE): (0.9, 1.3)}
     monkeypatch.setattr(evidence, "_table", lambda: {KERNELS: table})
     for key in order:
         assert bands(part, "open", here)["tpot"] == table[key]
-        if key != ("nothing", ANY, "tpot"):
+        if key != ("nothing", ANY, "tpot", ANYONE):
             del table[key]
     assert bands(part, "open", here)["ttft"] == (0.9, 1.3)
     assert bands(part, "open", here)["e2e"] == (0.25, 4.0)
@@ -167,8 +170,8 @@ def test_bands_fall_back_to_what_was_measured(monkeypatch: pytest.MonkeyPatch) -
 def test_what_is_known_and_the_load_choose_the_band(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a chip is known nothing is added for what sources disagree on."""
     chip, engine = Chip.load("h100-sxm"), Engine.load("vllm")
-    plain = {("nothing", ANY, metric): (0.25, 4.0) for metric in METRICS}
-    table = plain | {("chip", ANY, metric): (0.8, 1.25) for metric in METRICS} | {("chip", "open", "tpot"): (0.9, 1.1)}
+    plain = {("nothing", ANY, metric, ANYONE): (0.25, 4.0) for metric in METRICS}
+    table = plain | {("chip", ANY, metric, ANYONE): (0.8, 1.25) for metric in METRICS} | {("chip", "open", "tpot", ANYONE): (0.9, 1.1)}
     monkeypatch.setattr(evidence, "_table", lambda: {KERNELS: table})
     peak = {"bf16": Fact(1e15, 0.5e15, 2e15)}
     part = resolve(Model.load("llama-3.1-8b"), replace(chip, peak=peak), engine, Asked(tp=1))
