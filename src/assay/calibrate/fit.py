@@ -14,7 +14,7 @@ from assay.cost.constants import Calibration
 from assay.points import Point
 from assay.validate.validation import in_lots
 
-ROUNDS = 3  # of simulation and fit: the closed form is exact for the counts of steps, which hardly move after the second
+WIDE, ROUNDS = 3, 6  # of simulation and fit, the first with wide priors: what is unlike all others shows when the others are known
 
 Progress = Callable[[str, int, int], None]
 
@@ -39,10 +39,12 @@ def fit(
 
     `progress` hears the round, and how many runs are simulated, of how many.
     """
-    rounds = 1 if start else ROUNDS
-    result = _round(points, terms, start or Calibration(), executor, _told(progress, 1, rounds))
-    for turn in range(2, rounds + 1):
-        result = _round(points, terms, result.calibration, executor, _told(progress, turn, rounds))
+    if start:
+        return _round(points, terms, start, executor, _told(progress, 1, 1))
+    result = _round(points, terms.wide, Calibration(), executor, _told(progress, 1, ROUNDS))
+    for turn in range(2, ROUNDS + 1):
+        what = terms.wide if turn <= WIDE else terms
+        result = _round(points, what, result.calibration, executor, _told(progress, turn, ROUNDS))
     return result
 
 

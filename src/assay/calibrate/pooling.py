@@ -16,7 +16,7 @@ import numpy as np
 from assay._base.facts import Fact
 from assay.calibrate.observe import Observation, Runs
 from assay.calibrate.rows import Integers, Rows
-from assay.calibrate.terms import LEVELS, Terms, ignorance
+from assay.calibrate.terms import ENDLESS, LEVELS, Terms, ignorance
 from assay.cost.constants import Calibration, Constants, Level, Where, generic
 from assay.steptime import Floats
 
@@ -28,7 +28,6 @@ HALVINGS = 6
 STILL = 1e-3  # of a prior's deviation: a step that moves no more is found
 UNTOLD = 1e-2  # share of the prior's weight below which rows say nothing
 ROBUST = 1.5  # errors beyond so many times their noise count less and less
-ENDLESS = 1e9  # degrees of freedom: a normal distribution
 CERTAIN = 1e-3  # of a logarithm: a constant without an interval does not move
 SURE = 1.645  # standard deviations on each side: 90 %
 

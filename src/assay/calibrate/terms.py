@@ -13,6 +13,8 @@ from assay.cost.constants import generic_facts
 from assay.points import Number
 from assay.steptime import Floats
 
+ENDLESS = 1e9  # degrees of freedom: a normal distribution
+WIDER = 3.0  # normal priors are so much wider than the scale of those with heavy tails
 LEVELS = ("generic", "engine", "family", "pair", "chip", "quarter")
 
 
@@ -54,6 +56,11 @@ class Terms:
         tail = number.statistic in ("p95", "p99", "p999")
         sigma = self.noise["ttft" if number.metric == "ttft" else "other"] * self.noise.get(number.quality, 1.0)
         return sigma * (self.noise["tail"] if tail else 1.0)
+
+    @property
+    def wide(self) -> "Terms":
+        """The same with normal priors that hold little back, by which a fit from nothing begins."""
+        return replace(self, spread=tuple(WIDER * each for each in self.spread), freedom=ENDLESS)
 
     def without(self, name: str) -> "Terms":
         """The same with one constant left at its generic value."""
