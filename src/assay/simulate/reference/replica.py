@@ -64,7 +64,7 @@ class Replica:
 
     def schedule(self, now: float) -> None:
         """Start the next step when the first stage is free and there is something to do."""
-        if self.free_at > now:
+        if self.free_at > now or not self.idle:
             return
         for rank in self.ranks:
             rank.now = now
