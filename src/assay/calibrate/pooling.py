@@ -54,10 +54,14 @@ def keys(observation: Observation) -> list[Key]:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """Logarithms of the factors by level and constant, shape (K, J), their standard deviations, and the predicted logarithms of rows."""
+    """Logarithms of the factors by level and constant, shape (K, J), their standard deviations, and the predicted logarithms of rows.
+
+    `rest` is the step that was left when the fit ended.
+    """
 
     factors: Floats
     deviations: Floats
+    rest: Floats
     predicted: Floats
     slopes: Floats
     objective: float
@@ -134,11 +138,12 @@ class Pool:
             factors, predicted, slopes, best = tried, there, slopes_there, objective
             if gained < SMALL * best:
                 break
-        return Fitted(factors, self._deviations(self._step(factors, predicted, slopes, weight)), predicted, slopes, best)
+        last = self._step(factors, predicted, slopes, weight)
+        return Fitted(factors, self._deviations(last), last.step, predicted, slopes, best)
 
     def refit(self, fitted: Fitted, mask: Floats) -> Floats:
-        """Factors without some rows, by one step of the same normal equations from those of all."""
-        return fitted.factors + self._step(fitted.factors, fitted.predicted, fitted.slopes, self.rows.weight * mask).step
+        """Factors without some rows, by one step of the same normal equations from those of all: what it has beyond that of all rows."""
+        return fitted.factors + self._step(fitted.factors, fitted.predicted, fitted.slopes, self.rows.weight * mask).step - fitted.rest
 
     @cached_property
     def alike(self) -> list[tuple[list[int], Runs]]:
