@@ -27,7 +27,6 @@ FARTHEST = 1.0  # of a logarithm in one step: what is linear here is not there
 HALVINGS = 6
 STILL = 1e-3  # of a prior's deviation: a step that moves no more is found
 UNTOLD = 1e-2  # share of the prior's weight below which rows say nothing
-ROBUST = 1.5  # errors beyond so many times their noise count less and less
 CERTAIN = 1e-3  # of a logarithm: a constant without an interval does not move
 SURE = 1.645  # standard deviations on each side: 90 %
 
@@ -169,7 +168,7 @@ class Pool:
         return predicted, slopes
 
     def _objective(self, factors: Floats, predicted: Floats, weight: Floats) -> float:
-        wide = ROBUST * self.rows.sigma
+        wide = self.terms.robust * self.rows.sigma
         misfit = 0.5 * weight * wide**2 * np.log1p(((self.rows.measured - predicted) / wide) ** 2)
         freedom = self.freedom
         unlikely = 0.5 * (freedom + 1) * np.log1p(self._free(factors) ** 2 / freedom)
@@ -186,7 +185,7 @@ class Pool:
         values = np.einsum("rj,rljf->rlf", slopes, self.roots[self.levels[self.rows.run]]).reshape(
             len(slopes), self.levels.shape[1] * len(self.terms.names)
         )
-        design, wide, now = _Design(values, self._blocks, factors.size), ROBUST * self.rows.sigma, self._free(factors).ravel()
+        design, wide, now = _Design(values, self._blocks, factors.size), self.terms.robust * self.rows.sigma, self._free(factors).ravel()
         told = np.flatnonzero(design.squares(weight) > UNTOLD)  # of the others the rows say nothing: they go back to 0
         error, found, freedom = self.rows.measured - predicted, -now, np.repeat(self.freedom, len(self.terms.names))[told]
         found[told] = 0.0

@@ -33,6 +33,7 @@ class Terms:
     freedom: float
     software: Mapping[str, float] = field(default_factory=dict)
     of_software: tuple[str, ...] = ()
+    robust: float = 1.5  # errors beyond so many times their noise count less and less
 
     def widths(self, level: str) -> Floats:
         """Standard deviation of the logarithm of each constant at a level above the generic one, (J,)."""
