@@ -371,7 +371,7 @@ def test_a_chip_file_is_found_beside_the_deployment(tmp_path: Path) -> None:
         (f'{ALL}speculate = "3:0.7"\n{ALL}speculate = "3:0.6"', "part[1].speculate", "is 3:0.6 where part[0] has 3:0.7"),
         (f'{PREFILL}speculate = "3:0.7"\n{DECODE}', "part[0].speculate", "is 3:0.7 where part[1] has none"),
         (f'routing = "at random"\n{ALL}', "routing", "is not known"),
-        (f"load_bound = 2\n{ALL}", "load_bound", "given with routing round robin"),
+        (f"load_bound = 2\n{ALL}", "load_bound", "given without routing"),
         (f'routing = "prefix affinity"\nload_bound = 0.9\n{ALL}', "load_bound", "below 1"),
         (f"link_bandwidth = 1e9\n{ALL}", "link_bandwidth", "no cache goes over a link"),
         (f"link_latency = 1e-6\n{ALL}", "link_latency", "no cache goes over a link"),

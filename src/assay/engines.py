@@ -18,6 +18,7 @@ from assay._base.facts import Fact
 ANY_FAMILY = "*"
 DATES = {4: "-01-01", 7: "-01", 10: ""}  # what a year, a month and a day, by the length of their text, lack of a day
 NOT_RESERVED = Fact(0.0, source="the engine's file does not say that it reserves room for outputs")
+IN_TURN = Fact("round robin", source="the engine's file does not say how it deals requests out over attention ranks")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Defaults:
     kv: Fact[str]
     recv_interval: Fact[int]
     reserve: Fact[float] = NOT_RESERVED
+    routing: Fact[str] = IN_TURN
 
     def to_dict(self) -> dict[str, Any]:
         """Each default with its evidence."""

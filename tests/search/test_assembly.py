@@ -77,6 +77,14 @@ def test_the_router_is_as_the_file_says(prefill: Plant, decode: Plant) -> None:
     assert (bound.fleet().load_bound, bound.to_dict()["load_bound"]) == (2.5, 2.5)
 
 
+def test_ranks_are_served_as_their_engine_does() -> None:
+    """Where nothing is said; replicas without attention ranks are served in turn."""
+    assert Assembly((plant(tp=8, dp=8),)).routing == "least loaded"
+    assert Assembly((plant(tp=8, dp=8, engine="sglang"),)).routing == "round robin"
+    assert Assembly((plant(tp=8, dp=8),), Router("round robin")).routing == "round robin"
+    assert Assembly((plant(tp=4, replicas=3),)).routing == "round robin"
+
+
 def sent(decode: Plant, assembly: Assembly, tokens: int) -> float:
     """Seconds in which the cache of so many tokens goes over the link, as the simulator counts them."""
     fleet = assembly.fleet()

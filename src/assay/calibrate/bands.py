@@ -1,7 +1,8 @@
 """Error bands by conformal prediction: what left-out runs were measured to do over what was predicted of them.
 
 Each residual counts where the prediction knew as much and the load was alike, so that a band is as wide as such predictions have earned.
-Split-conformal quantiles (Vovk, Gammerman and Shafer 2005) hold the next number like these with a chance of 90 %.
+The shortest conformal interval (Vovk, Gammerman and Shafer 2005; Lei, Robins and Wasserman 2013) holds the next number like these with a
+chance of 90 %.
 """
 
 import math
@@ -19,12 +20,12 @@ from assay.search.evidence import ANY, ANYONE, KNOWN, METRICS, Pair, Table, band
 from assay.validate.predict import Guess, Told, kind, turned
 from assay.validate.validation import Validation, stated
 
-OUTSIDE = 0.05  # on each side
+WITHIN = 0.90  # of the numbers
 PAIRED = ("chip", "model", "sibling")  # what is known where runs of an engine on a family were seen
 FEW = 30  # numbers: with fewer a load has no band of its own
 VARIED = 4  # configurations: the numbers of one go together, and with fewer an engine on a family has no band of its own
 FEWEST = 3  # with fewer not even any load has one, and that of what is known less well holds
-SET_OUTSIDE, SET_FEW = 0.10, 40  # no collection of so many numbers may lie further outside
+SET_WITHIN, SET_FEW = 0.80, 40  # of each collection of so many numbers
 
 
 @dataclass(frozen=True)
@@ -117,12 +118,12 @@ def _factors(rows: Sequence[Residual], least: int, varied: int) -> Iterator[tupl
 
 
 def _holding(rows: Sequence[Residual]) -> Fact[float]:
-    """The interval that holds all but OUTSIDE of the numbers on each side, wider where it would leave out a collection."""
-    low, high = _quantiles(np.array([row.value for row in rows]), OUTSIDE)
+    """The interval that holds WITHIN of the numbers, wider where it would leave out a collection; with no error at all in it."""
+    low, high = _shortest(np.array([row.value for row in rows]), WITHIN)
     for name in sorted({row.collection for row in rows}):
         own = np.array([row.value for row in rows if row.collection == name])
         if len(own) >= SET_FEW:
-            lower, higher = _quantiles(own, SET_OUTSIDE)
+            lower, higher = _shortest(own, SET_WITHIN)
             low, high = min(low, lower), max(high, higher)
     middle = float(np.median([row.value for row in rows]))
     low, high = min(low, 0.0), max(high, 0.0)
@@ -130,12 +131,13 @@ def _holding(rows: Sequence[Residual]) -> Fact[float]:
     return Fact(math.exp(value), math.exp(low), math.exp(high))
 
 
-def _quantiles(values: np.ndarray[tuple[int], np.dtype[np.float64]], outside: float) -> tuple[float, float]:
-    """The conformal quantiles: of n + 1 ranks, the extremes where n is too small."""
+def _shortest(values: np.ndarray[tuple[int], np.dtype[np.float64]], within: float) -> tuple[float, float]:
+    """The shortest interval with a share of n + 1 numbers, these n and the next: from the least to the greatest where n is too small."""
     ordered, count = np.sort(values), len(values)
-    rank = int(outside * (count + 1))
-    low, high = max(rank - 1, 0), min(count - rank, count - 1)
-    return float(ordered[low]), float(ordered[high])
+    held = min(math.ceil(within * (count + 1)), count)
+    widths = ordered[held - 1 :] - ordered[: count - held + 1]
+    first = int(widths.argmin())
+    return float(ordered[first]), float(ordered[first + held - 1])
 
 
 def rebanded(validation: Validation, tables: Mapping[str, Table]) -> Validation:

@@ -14,7 +14,7 @@ from assay.cost.constants import Calibration
 from assay.points import Point
 from assay.validate.validation import in_lots
 
-WIDE, ROUNDS = 3, 6  # of simulation and fit, the first with wide priors: what is unlike all others shows when the others are known
+WIDE, ROUNDS = 2, 4  # of simulation and fit, the first with wide priors: what is unlike all others shows when the others are known
 
 Progress = Callable[[str, int, int], None]
 

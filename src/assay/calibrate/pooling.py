@@ -2,7 +2,7 @@
 
 The error of a number is robust (Cauchy), so that single runs that nothing explains do not bend constants; and the priors of levels have
 heavy tails (Student's t), so that a system unlike all others is one, and does not bend those. The objective is minimised by
-Gauss-Newton steps with a line search; the intervals are those of the last step's normal equations.
+Levenberg-Marquardt steps; the intervals are those of the normal equations where they end.
 """
 
 import math
@@ -21,10 +21,11 @@ from assay.cost.constants import Calibration, Constants, Level, Where, generic
 from assay.steptime import Floats
 
 NUDGE = 0.01  # of a logarithm, for slopes
-STEPS, SOLVES = 16, 8  # at most
-SMALL = 0.001  # share of the objective that a further step must gain
+SOLVES = 8  # at most
+SMALL, NOTHING = 0.0005, 0.01  # share of the objective that a further step must gain or promise to gain, and how much beside it
 FARTHEST = 1.0  # of a logarithm in one step: what is linear here is not there
-HALVINGS = 6
+DAMPING, FIRMER, FIRMEST = 1.0, 4.0, 1e4  # in units of a prior's precision
+GOOD, POOR = 0.7, 0.2  # shares of what a step promised: beyond the first the next may be longer, below the second it is shorter
 STILL = 1e-3  # of a prior's deviation: a step that moves no more is found
 UNTOLD = 1e-2  # share of the prior's weight below which rows say nothing
 CERTAIN = 1e-3  # of a logarithm: a constant without an interval does not move
@@ -120,23 +121,19 @@ class Pool:
         """The most likely factors; `mask` (R,) leaves rows out where it is 0."""
         factors = np.zeros((len(self.keys), len(self.terms.names))) if start is None else start
         weight = self.rows.weight if mask is None else self.rows.weight * mask
-        predicted, slopes = self.predict(factors)
+        (predicted, slopes), damping = self.predict(factors), DAMPING
         best = self._objective(factors, predicted, weight)
-        for _ in range(STEPS):
-            step, length = self._step(factors, predicted, slopes, weight).step, 1.0
-            for _ in range(HALVINGS):
-                tried = factors + length * step
-                there, slopes_there = self.predict(tried)
-                objective = self._objective(tried, there, weight)
-                if objective < best:
-                    break
-                length /= 2.5
-            else:
-                break
+        while damping < FIRMEST:
+            step = self._step(factors, predicted, slopes, weight, damping).step
+            tried = factors + step
+            promised = best - self._objective(tried, predicted + self._along(slopes, step), weight)
+            objective = self._objective(tried, self.figures(tried), weight)
             gained = best - objective
-            factors, predicted, slopes, best = tried, there, slopes_there, objective
-            if gained < SMALL * best:
+            if gained > 0:
+                (predicted, slopes), factors, best = self.predict(tried), tried, objective
+            if max(gained, promised) < SMALL * best + NOTHING:
                 break
+            damping *= FIRMER if gained < POOR * promised else 1 / FIRMER if gained > GOOD * promised else 1.0
         last = self._step(factors, predicted, slopes, weight)
         return Fitted(factors, self._deviations(last), last.step, predicted, slopes, best)
 
@@ -154,18 +151,29 @@ class Pool:
 
     def predict(self, factors: Floats) -> tuple[Floats, Floats]:
         """Logarithm of each row (R,) and its slope to the logarithm of each constant (R, J)."""
-        names, rows = self.terms.names, self.rows
-        predicted, slopes = np.zeros(len(rows.run)), np.zeros((len(rows.run), len(names)))
+        moved = self._under(factors, np.vstack([np.zeros(len(self.terms.names)), NUDGE * np.eye(len(self.terms.names))]))
+        return moved[0], ((moved[1:] - moved[0]) / NUDGE).T
+
+    def figures(self, factors: Floats) -> Floats:
+        """Logarithm of each row (R,)."""
+        return self._under(factors, np.zeros((1, len(self.terms.names))))[0]
+
+    def _under(self, factors: Floats, nudges: Floats) -> Floats:
+        """Logarithm of each row under each nudge (N, J) of the constants: (N, R)."""
+        names, rows, found = self.terms.names, self.rows, np.zeros((len(nudges), len(self.rows.run)))
         starts = np.searchsorted(rows.run, np.arange(len(self.observations) + 1))
-        nudges = np.vstack([np.zeros(len(names)), NUDGE * np.eye(len(names))])
         for places, runs in self.alike:
             columns = np.exp(factors[self.levels[places[0]]].sum(axis=0) + nudges)
             constants = self.base(runs.observations[0]).times({name: columns[:, [at]] for at, name in enumerate(names)})
             for run, each in zip(places, runs.under(constants), strict=True):
                 here = slice(starts[run], starts[run + 1])
-                figures = each[:, rows.place[here]]
-                predicted[here], slopes[here] = figures[0], ((figures[1:] - figures[0]) / NUDGE).T
-        return predicted, slopes
+                found[:, here] = each[:, rows.place[here]]
+        return found
+
+    def _along(self, slopes: Floats, step: Floats) -> Floats:
+        """How far a step moves each row where slopes hold, (R,)."""
+        moved: Floats = (slopes * step[self.levels[self.rows.run]].sum(axis=1)).sum(axis=1)
+        return moved
 
     def _objective(self, factors: Floats, predicted: Floats, weight: Floats) -> float:
         wide = self.terms.robust * self.rows.sigma
@@ -178,8 +186,8 @@ class Pool:
         """The factors as numbers that are independent and of unit deviation before anything is measured, shape (K, J)."""
         return np.linalg.solve(self.roots, factors[:, :, None])[:, :, 0]
 
-    def _step(self, factors: Floats, predicted: Floats, slopes: Floats, weight: Floats) -> "_Step":
-        """The step to the minimum of the objective as it is nearby."""
+    def _step(self, factors: Floats, predicted: Floats, slopes: Floats, weight: Floats, damping: float = 0.0) -> "_Step":
+        """The step to the minimum of the objective as it is nearby; with damping, shorter."""
         if not len(predicted):
             return _Step(-factors, np.zeros(0, np.int64), np.zeros((0, 0)))
         values = np.einsum("rj,rljf->rlf", slopes, self.roots[self.levels[self.rows.run]]).reshape(
@@ -187,13 +195,15 @@ class Pool:
         )
         design, wide, now = _Design(values, self._blocks, factors.size), self.terms.robust * self.rows.sigma, self._free(factors).ravel()
         told = np.flatnonzero(design.squares(weight) > UNTOLD)  # of the others the rows say nothing: they go back to 0
-        error, found, freedom = self.rows.measured - predicted, -now, np.repeat(self.freedom, len(self.terms.names))[told]
+        error, every = self.rows.measured - predicted, np.repeat(self.freedom, len(self.terms.names))
+        firm = (every + 1) / (every + now**2)
+        found, freedom = -now * firm / (firm + damping), every[told]
         found[told] = 0.0
         normal = np.zeros((len(told), len(told)))
         for _ in range(SOLVES):
             trust = weight / (1 + ((error - design.times(found)) / wide) ** 2)
             held = (freedom + 1) / (freedom + (now + found)[told] ** 2)
-            normal = design.normal(trust, told) + np.diag(held)
+            normal = design.normal(trust, told) + np.diag(held + damping)
             step = np.linalg.solve(normal, design.back(trust * error)[told] - held * now[told])
             moved, found[told] = float(np.abs(step - found[told]).max(initial=0.0)), step
             if moved < STILL:

@@ -13,7 +13,7 @@ from assay.deployments.speculation import Speculation
 
 Asking = tuple[Chip, Asked]
 
-ROUND_ROBIN, PREFIX_AFFINITY = "round robin", "prefix affinity"
+PREFIX_AFFINITY = "prefix affinity"
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Router:
     `outages` is a time in seconds, a replica counted over the parts in order, and whether it starts then or fails.
     """
 
-    routing: str = ROUND_ROBIN
+    routing: str | None = None
     load_bound: float | None = None
     link_bandwidth: float | None = None
     link_latency: float | None = None
@@ -134,7 +134,8 @@ def _drafts(asked: Asked) -> tuple[int, float] | None:
 
 def _check_router(router: Router, asked: Sequence[Asked], file: object) -> None:
     if router.load_bound is not None and router.routing != PREFIX_AFFINITY:
-        raise InputError(file, "load_bound", f"given with routing {router.routing}", f"Leave it out, or give routing = {PREFIX_AFFINITY!r}")
+        problem = f"given with routing {router.routing}" if router.routing else "given without routing"
+        raise InputError(file, "load_bound", problem, f"Leave it out, or give routing = {PREFIX_AFFINITY!r}")
     for name in ("link_bandwidth", "link_latency"):
         if getattr(router, name) is not None and all(said.role in (None, "all") for said in asked):
             raise InputError(file, name, "given, and no cache goes over a link", "Leave it out, or give parts of role prefill and decode")

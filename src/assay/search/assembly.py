@@ -7,6 +7,7 @@ from typing import Any
 from assay._base.errors import InputError
 from assay.cost.constants import shipped
 from assay.deployments import Part, Router
+from assay.engines import IN_TURN
 from assay.search.plant import Plant
 from assay.simulate import Fleet, Outage, Pool
 from assay.simulate.policies import ROLES, ROUTING
@@ -57,6 +58,12 @@ class Assembly:
         calibrated = f"; {handed:.3g} s of it the calibrated time of handing over" if said.link_latency is None else ""
         return Wire(bandwidth, latency, found.source + calibrated)
 
+    @property
+    def routing(self) -> str:
+        """Who serves a request: as the deployment says, else as the engine deals requests out over attention ranks, else in turn."""
+        ranked = [part.engine.defaults_on(part.chip.family).routing for part in self.parts if part.dp > 1]
+        return self.router.routing or (ranked[0] if ranked else IN_TURN).value
+
     def fleet(self) -> Fleet:
         """What the simulator serves the workload with."""
         said, wire = self.router, self.wire
@@ -66,7 +73,7 @@ class Assembly:
             given |= {"link_bandwidth": wire.bandwidth / max(map(_copies, self.parts)), "link_latency": wire.latency}
         return Fleet(
             tuple(Pool(plant.times, plant.policy, plant.part.replicas, ROLES[plant.part.role]) for plant in self.plants),
-            ROUTING[said.routing],
+            ROUTING[self.routing],
             acceptance=drafting.acceptance if drafting else 0.0,
             outages=tuple(Outage(*row) for row in said.outages),
             **given,
@@ -79,7 +86,7 @@ class Assembly:
         bound = {} if said.load_bound is None else {"load_bound": said.load_bound}
         down = [{"time": time, "replica": replica, "up": up} for time, replica, up in said.outages]
         parts = [part.to_dict() for part in self.parts]
-        return {"parts": parts, "routing": said.routing, **bound, **link, **({"outage": down} if down else {})}
+        return {"parts": parts, "routing": self.routing, **bound, **link, **({"outage": down} if down else {})}
 
     def assumptions(self) -> list[str]:
         """What is taken for granted: the defaults of all parts, then those of some with their names, and how the parts are joined."""
@@ -91,7 +98,7 @@ class Assembly:
     def _joined(self) -> list[str]:
         said, wire = [], self.wire
         if sum(part.replicas * part.dp for part in self.parts) > 1:
-            said.append(f"routing: {self.router.routing}" + " over all attention ranks" * any(part.dp > 1 for part in self.parts))
+            said.append(f"routing: {self.routing}" + " over all attention ranks" * any(part.dp > 1 for part in self.parts))
         if any(part.dp > 1 for part in self.parts):
             said.append("attention ranks run in lock step, each with its own requests")
         if wire and wire.source:
