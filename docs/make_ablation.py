@@ -8,18 +8,20 @@ data/calibration/fit.toml only if the errors of left-out runs are larger without
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from assay.calibrate.fit import Result, fit
+from assay.calibrate.fit import fit
 from assay.calibrate.folds import cut
+from assay.calibrate.observe import Observation
 from assay.calibrate.pooling import Pool, pooled
 from assay.calibrate.rows import rows
-from assay.calibrate.terms import Terms, terms
+from assay.calibrate.terms import terms
 from assay.cost.constants import shipped
 from assay.points import SHIPPED, read_points
 from assay.simulate.compiled import warm_up
@@ -27,6 +29,7 @@ from assay.steptime import Floats
 
 TARGET = Path(__file__).with_name("ablation.json")
 KIND, FOLDS = "configuration", 5
+GIVEN: list[Any] = []  # what a process works on: the runs as they were observed, and the factors of all terms
 
 
 def without_folds(pool: Pool, start: Floats) -> Floats:
@@ -57,23 +60,33 @@ def errors(pool: Pool, predicted: Floats) -> dict[str, float]:
     return {**found, "all": float(np.median(size))}
 
 
-def left_at_generic(result: Result, less: Terms) -> dict[str, float]:
-    """The errors with one term fewer."""
-    whole, pool = result.pool.terms, result.pool
-    kept = [whole.names.index(name) for name in less.names]
-    smaller = Pool(pool.observations, rows(pool.observations, less), less, pooled(less))
-    return errors(smaller, without_folds(smaller, result.fitted.factors[:, kept]))
+def fitted_with(observations: Sequence[Observation], factors: Floats, name: str) -> tuple[str, dict[str, float]]:
+    """The errors with all terms, or without one."""
+    every = terms()
+    kept = every.without(name) if name else every
+    pool = Pool(observations, rows(observations, kept), kept, pooled(kept))
+    return name, errors(pool, without_folds(pool, factors[:, [every.names.index(each) for each in kept.names]]))
+
+
+def _begin(observations: Sequence[Observation], factors: Floats) -> None:
+    GIVEN.extend([observations, factors])
+
+
+def _each(name: str) -> tuple[str, dict[str, float]]:
+    return fitted_with(*GIVEN, name)
 
 
 def main() -> None:
     """All terms, then each left out."""
     warm_up()
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("forkserver")) as workers:
+    context = get_context("forkserver")
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as workers:
         result = fit(read_points([SHIPPED]).runs, terms(), workers, start=shipped())
-    found: dict[str, Mapping[str, float]] = {"": errors(result.pool, without_folds(result.pool, result.fitted.factors))}
-    for name in terms().names:
-        found[name] = left_at_generic(result, terms().without(name))
-        print(name, found[name]["all"], flush=True)
+    with ProcessPoolExecutor(os.cpu_count(), context, _begin, (result.pool.observations, result.fitted.factors)) as workers:
+        found = {}
+        for name, each in workers.map(_each, ("", *terms().names)):
+            found[name] = each
+            print(name or "all terms", each["all"], flush=True)
     TARGET.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 

@@ -26,6 +26,7 @@ from assay.simulate.compiled import warm_up
 from assay.validate.validation import Validation, validated
 
 STARTED = time.perf_counter()
+TENTHS: dict[str, int] = {}  # of each stage, what was told last
 ACCURACY = Path(__file__).with_name("accuracy.json")
 KEPT = ("rows", "predicted", "scored", "stated", "median_error", "coverage", "half_width", "by_quality", "by_set", "by_load", "typical")
 WHOLE = ("peers", "decisions", "skipped", "assumptions")
@@ -33,7 +34,8 @@ WHOLE = ("peers", "decisions", "skipped", "assumptions")
 
 def told(stage: str, done: int, whole: int) -> None:
     """Progress, a line for every tenth."""
-    if done * 10 // whole != (done - 1) * 10 // whole:
+    if TENTHS.get(stage) != done * 10 // whole:
+        TENTHS[stage] = done * 10 // whole
         print(f"{stage}: {done} of {whole} runs, {time.perf_counter() - STARTED:.0f} s", file=sys.stderr)
 
 
