@@ -164,7 +164,7 @@ def document(bands: Sequence[Band], source: str) -> str:
     lines = [
         "# Error bands, written by `make calibrate`: not to be edited by hand.",
         f"# Measured over predicted, of runs left out of the fit: {source}.",
-        "# value is the median; low and high hold 90 % of the numbers, and 80 % of those of each collection.",
+        f"# value is the median; low and high hold {WITHIN:.0%} of the numbers, and {SET_WITHIN:.0%} of those of each collection.",
     ]
     for each in bands:
         told = {"execution": each.execution, "known": each.known, "engine": each.pair[0], "family": each.pair[1], "load": each.load}
