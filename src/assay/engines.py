@@ -18,7 +18,7 @@ from assay._base.facts import Fact
 ANY_FAMILY = "*"
 DATES = {4: "-01-01", 7: "-01", 10: ""}  # what a year, a month and a day, by the length of their text, lack of a day
 NOT_RESERVED = Fact(0.0, source="the engine's file does not say that it reserves room for outputs")
-IN_TURN = Fact("round robin", source="the engine's file does not say how it deals requests out over attention ranks")
+IN_TURN = Fact("round robin", source="the engine's file does not say how it deals requests out over attention ranks", date="2026-11")
 
 
 @dataclass(frozen=True)

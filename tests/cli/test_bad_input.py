@@ -292,7 +292,7 @@ CASES = {
         OWN_PARTS, "own.toml", f"link_bandwidth = 5e10\n{PART}", PART, "link_bandwidth", "no cache", "Leave it out",
     ),
     "load bound without affinity": filed(
-        OWN_PARTS, "own.toml", f"load_bound = 2\n{PART}", PART, "load_bound", "round robin", "Leave it out",
+        OWN_PARTS, "own.toml", f"load_bound = 2\n{PART}", PART, "load_bound", "without routing", "Leave it out",
     ),
     "outage of nobody": filed(
         SERVED_PARTS, "own.toml", f"{PART}[[outage]]\ntime = 1\nreplica = 4\nup = false\n", PART, "outage[0].replica", "4 of 1",

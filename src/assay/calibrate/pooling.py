@@ -156,7 +156,8 @@ class Pool:
 
     def figures(self, factors: Floats) -> Floats:
         """Logarithm of each row (R,)."""
-        return self._under(factors, np.zeros((1, len(self.terms.names))))[0]
+        found: Floats = self._under(factors, np.zeros((1, len(self.terms.names))))[0]
+        return found
 
     def _under(self, factors: Floats, nudges: Floats) -> Floats:
         """Logarithm of each row under each nudge (N, J) of the constants: (N, R)."""
@@ -172,6 +173,8 @@ class Pool:
 
     def _along(self, slopes: Floats, step: Floats) -> Floats:
         """How far a step moves each row where slopes hold, (R,)."""
+        if not len(slopes):
+            return np.zeros(0)
         moved: Floats = (slopes * step[self.levels[self.rows.run]].sum(axis=1)).sum(axis=1)
         return moved
 
