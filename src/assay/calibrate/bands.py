@@ -1,8 +1,8 @@
 """Error bands by conformal prediction: what left-out runs were measured to do over what was predicted of them.
 
 Each residual counts where the prediction knew as much and the load was alike, so that a band is as wide as such predictions have earned.
-The shortest conformal interval (Vovk, Gammerman and Shafer 2005; Lei, Robins and Wasserman 2013) holds the next number like these with a
-chance of 90 %.
+The shortest conformal interval (Vovk, Gammerman and Shafer 2005; Lei, Robins and Wasserman 2013) is meant to hold nine in ten numbers
+of configurations that it never saw.
 """
 
 import math
@@ -20,7 +20,7 @@ from assay.search.evidence import ANY, ANYONE, KNOWN, METRICS, Pair, Table, band
 from assay.validate.predict import Guess, Told, kind, turned
 from assay.validate.validation import Validation, stated
 
-WITHIN = 0.93  # of the numbers, which are of few configurations: of the numbers of a new one 0.88 lie within
+WITHIN = 0.93  # of the numbers, which are of few configurations: of the numbers of a new one 0.89 lie within
 PAIRED = ("chip", "model", "sibling")  # what is known where runs of an engine on a family were seen
 FEW = 30  # numbers: with fewer a load has no band of its own
 VARIED = 6  # configurations: the numbers of one go together, and with fewer an engine on a family has no band of its own

@@ -73,7 +73,7 @@ def _cloud(metric: str, chip: str, style: Style, rows: Sequence[Record]) -> dict
 
 
 def _plain(name: str) -> str:
-    """A name inside a template: no markup, no placeholder."""
+    """A name inside a hover text, where markup and `%{...}`, which names a variable, would be read."""
     return html.escape(name).replace("%{", "% {")
 
 
