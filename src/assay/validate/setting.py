@@ -21,7 +21,7 @@ from assay.search.estimate import guess
 from assay.search.plant import Plant, build
 from assay.slo import Slo
 from assay.validate.traffic import Unpredicted
-from assay.validate.unstated import cached, drafted
+from assay.validate.unstated import cached, drafted, drafting
 from assay.workloads import Workload
 
 GENERIC = "generic"
@@ -160,13 +160,16 @@ def _worker(point: Point, model: Model, asked: Asked, role: str, calibration: Ca
 
 
 def _speculated(point: Point, chip: Chip, asked: Asked, calibration: Calibration) -> tuple[Asked, list[str]]:
-    if not point.said("speculate"):
+    untold = point.said("speculate") is None and point.said("load") == "single" and drafting(chip.family, point.said("source_date"))
+    if not (point.said("speculate") or untold):
         return asked, []
     engine = Engine.load(asked.engine or GENERIC)
     tokens = point.said("speculate_tokens") or drafted(engine.current, chip.family, asked.dp or 1)
     acceptance = calibration.constants(chip, engine).speculation["acceptance"]
     widened = max(asked.token_budget or 0, (asked.max_num_seqs or 1) * (1 + tokens))
     told = [f"drafts {tokens} tokens, each accepted with chance {acceptance:.2f}, which the run does not state"]
+    if untold:
+        told.append("shared endpoints of this chip draft since some date, whether they say so or not")
     return replace(asked, speculate=f"{tokens}:{acceptance:.4f}", token_budget=widened), told
 
 

@@ -25,10 +25,15 @@ def of_dataset(collection: str | None, model: str, key: str) -> float | None:
 def drafted(engine: str, family: str, ranks: int) -> int:
     """Tokens that an engine drafts for a sequence in a step."""
     for row in _facts().get("draft", ()):
-        fits = row["engine"] == engine and family in row.get("families", (family,))
+        fits = row.get("engine", engine) == engine and family in row.get("families", (family,))
         if fits and (ranks > 1 or not row.get("ranks", False)):
             return int(row["tokens"].value)
     return int(unstated("speculation", "tokens"))
+
+
+def drafting(family: str, date: str | None) -> bool:
+    """Whether shared endpoints of a family's chips draft tokens at a date without saying so."""
+    return any(family in row["families"] and (date or "") >= row["since"].value for row in _facts().get("drafting", ()))
 
 
 def cached(engine: str, weights: str | None) -> str | None:
