@@ -34,7 +34,7 @@ def without(pool: Pool, mask: np.ndarray) -> Pool:
 
 
 def test_levels_of_a_run_are_the_widest_first(pool: Pool) -> None:
-    """Six, from all runs to those of its engine on its family in its quarter."""
+    """Seven, from all runs to those of its engine on its family in its quarter."""
     (first, *_), (where, *_) = keys(pool.observations[0]), [pool.observations[0].where]
     assert [key.level for key in keys(pool.observations[0])] == list(LEVELS)
     assert first.where == Where()
@@ -205,6 +205,6 @@ def test_what_is_written_predicts_what_was_fitted(pool: Pool, known: Any) -> Non
     """The constants of a run's levels, multiplied, are those under which its figures were fitted."""
     for run, each in enumerate(pool.observations):
         part = each.stages[0].plant.part
-        constants = known.result.calibration.constants(part.chip, part.engine)
+        constants = known.result.calibration.seen_by(each.where.client).constants(part.chip, part.engine)
         here = pool.rows.run == run
         assert Runs([each]).under(constants)[0][0][pool.rows.place[here]] == pytest.approx(known.result.fitted.predicted[here], abs=2e-3)

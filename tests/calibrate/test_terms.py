@@ -2,9 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
 
-from assay.calibrate.terms import LEVELS, ignorance, terms
+from assay.calibrate.terms import CERTAIN, LEVELS, ignorance, terms
 from assay.cost.constants import generic_facts
 from assay.points import Number
 
@@ -29,6 +30,19 @@ def test_every_level_above_generic_has_its_share() -> None:
     """None may take more than the spread."""
     assert set(terms().shares) == set(LEVELS[1:])
     assert all(0 < share <= 1 for share in terms().shares.values())
+
+
+def test_a_load_generator_moves_its_constants_alone() -> None:
+    """Those that fit.toml names, which go with no other."""
+    what = terms()
+    moved = {name for name, width in zip(what.names, what.widths("client"), strict=True) if width > CERTAIN}
+    assert moved == set(what.of_client) > set()
+    correlation = what.root @ what.root.T
+    for name in what.unlike:
+        place = what.names.index(name)
+        assert np.delete(correlation[place], place) == pytest.approx(0)
+    alike = what.names.index("host.step"), what.names.index("host.sequence")
+    assert correlation[alike] == pytest.approx(what.likeness)
 
 
 def test_noise_is_by_metric_and_wider_in_the_tail() -> None:

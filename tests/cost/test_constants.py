@@ -64,6 +64,16 @@ def test_no_level_is_for_chips_of_another_execution() -> None:
     assert 13.0 not in [each.factors["experts.padding"].value for each in EVERY.holding(H100, VLLM)]
 
 
+def test_a_load_generators_level_is_for_those_who_ask_with_it() -> None:
+    """For nobody else, and nothing else of it moves."""
+    client = replace(level(17.0), where=Where(client="serving"))
+    every = Calibration((*EVERY.levels, client))
+    assert factor(every, H100, VLLM) == factor(EVERY, H100, VLLM)
+    assert factor(every.seen_by("serving"), H100, VLLM) == pytest.approx(17 * factor(EVERY, H100, VLLM))
+    assert every.seen_by("serving") is every.seen_by("serving")
+    assert every.seen_by("another") is every.seen_by("") is every
+
+
 def test_without_levels_generic_physics_is_left() -> None:
     """The very constants of generic.toml."""
     assert Calibration().constants(H100, VLLM) == generic(KERNELS)

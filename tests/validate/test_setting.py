@@ -108,6 +108,26 @@ def test_speculation_is_assumed_where_it_is_only_named() -> None:
     assert said[0].startswith("drafts 2 tokens")
 
 
+@pytest.mark.parametrize(
+    ("given", "tokens"),
+    [
+        ({"source_date": "2024-11-20"}, 8),
+        ({"source_date": "2024-08"}, 0),
+        ({"source_date": None}, 0),
+        ({"source_date": "2026-05", "speculate": False}, 0),
+        ({"source_date": "2026-05", "chip": "groq-lpu-v1"}, 0),
+        ({"source_date": "2026-05", "load": "closed", "concurrency": 1.0}, 0),
+    ],
+)
+def test_shared_endpoints_of_wafers_draft_without_saying_so(given: dict[str, Any], tokens: int) -> None:
+    """Since a month, and where the run does not say that it does not."""
+    alone = {"chip": "cerebras-wse3", "engine": None, "load": "single", "concurrency": None, "isl": 1000.0, "osl": 500.0}
+    assembly, said = found(**{**alone, **given})
+    speculation = assembly.parts[0].speculation
+    assert (speculation.tokens if speculation else 0) == tokens
+    assert any("whether they say so or not" in each for each in said) == bool(tokens)
+
+
 def test_without_a_layout_the_best_one_is_chosen() -> None:
     """On all chips of the run, for one user the fastest, for many what serves most."""
     alone, said = found(chips=8, concurrency=1.0)

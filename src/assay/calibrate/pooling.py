@@ -16,7 +16,7 @@ import numpy as np
 from assay._base.facts import Fact
 from assay.calibrate.observe import Observation, Runs
 from assay.calibrate.rows import Integers, Rows
-from assay.calibrate.terms import ENDLESS, LEVELS, Terms, ignorance
+from assay.calibrate.terms import CERTAIN, CLIENT, ENDLESS, LEVELS, Terms, ignorance
 from assay.cost.constants import Calibration, Constants, Level, Where, generic
 from assay.steptime import Floats
 
@@ -28,7 +28,6 @@ DAMPING, FIRMER, FIRMEST = 1.0, 4.0, 1e4  # in units of a prior's precision
 GOOD, POOR = 0.7, 0.2  # shares of what a step promised: beyond the first the next may be longer, below the second it is shorter
 STILL = 1e-3  # of a prior's deviation: a step that moves no more is found
 UNTOLD = 1e-2  # share of the prior's weight below which rows say nothing
-CERTAIN = 1e-3  # of a logarithm: a constant without an interval does not move
 SURE = 1.645  # standard deviations on each side: 90 %
 
 
@@ -40,15 +39,16 @@ class Key(NamedTuple):
     where: Where
 
     @property
-    def undated(self) -> bool:
-        """Whether it is the quarter of runs whose date is not known: of them the level of the pair says all."""
-        return self.level == LEVELS[-1] and not self.where.quarter
+    def unsaid(self) -> bool:
+        """Whether it is the quarter of runs without a date, or the client of runs of no collection: of them wider levels say all."""
+        return (self.level == LEVELS[-1] and not self.where.quarter) or (self.level == CLIENT and not self.where.client)
 
 
 def keys(observation: Observation) -> list[Key]:
     """The levels that hold for a run, the widest first."""
-    engine, family, chip, quarter = observation.where
-    named = (Where(), Where(engine), Where("", family), Where(engine, family), Where("", "", chip), Where(engine, family, "", quarter))
+    engine, family, chip, quarter, client = observation.where
+    wide = Where(), Where(client=client), Where(engine), Where("", family)
+    named = *wide, Where(engine, family), Where("", "", chip), Where(engine, family, "", quarter)
     return [Key(level, observation.execution, where) for level, where in zip(LEVELS, named, strict=True)]
 
 
@@ -89,7 +89,7 @@ def pooled(terms: Terms) -> Levels:
     """All levels, above generic physics."""
 
     def widths(key: Key) -> Floats:
-        if key.undated:
+        if key.unsaid:
             return np.full(len(terms.names), CERTAIN)
         if key.level != LEVELS[0]:
             return terms.widths(key.level)
@@ -239,7 +239,7 @@ class Pool:
         """The logarithms of a calibration's factors, shape (K, J); nothing where it has no such level."""
         levels = {(level.execution, level.where): level.factors for level in calibration.levels}
         found = np.zeros((len(self.keys), len(self.terms.names)))
-        for at, key in ((at, key) for at, key in enumerate(self.keys) if not key.undated):
+        for at, key in ((at, key) for at, key in enumerate(self.keys) if not key.unsaid):
             for to, name in enumerate(self.terms.names):
                 fact = levels.get((key.execution, key.where), {}).get(name)
                 found[at, to] = math.log(fact.value) if fact else 0.0
@@ -251,7 +251,7 @@ class Pool:
         runs = np.bincount(self.levels[taught].ravel(), minlength=len(self.keys))
         wide = np.zeros_like(factors) if deviations is None else SURE * deviations
         found = []
-        for at, key in ((at, key) for at, key in enumerate(self.keys) if not key.undated):
+        for at, key in ((at, key) for at, key in enumerate(self.keys) if not key.unsaid):
             each = {
                 name: Fact(_short(factors[at, to]), _short(factors[at, to] - wide[at, to]), _short(factors[at, to] + wide[at, to]))
                 for to, name in enumerate(self.terms.names)

@@ -49,7 +49,7 @@ def _own(level: Level) -> Iterator[str]:
 
 def _level(level: Level) -> Iterator[str]:
     kept = {name: fact for name, fact in level.factors.items() if abs(fact.value - 1) > NOTHING}
-    if not (kept or level.runs):
+    if not (kept or (level.runs and not level.where.client)):
         return
     yield ""
     yield "[[level]]"

@@ -13,9 +13,11 @@ from assay.cost.constants import generic_facts
 from assay.points import Number
 from assay.steptime import Floats
 
+CLIENT = "client"
+CERTAIN = 1e-3  # of a logarithm: a constant that does not move
 ENDLESS = 1e9  # degrees of freedom: a normal distribution
 WIDER = 3.0  # normal priors are so much wider than the scale of those with heavy tails
-LEVELS = ("generic", "engine", "family", "pair", "chip", "quarter")
+LEVELS = ("generic", "client", "engine", "family", "pair", "chip", "quarter")
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,14 @@ class Terms:
     freedom: float
     software: Mapping[str, float] = field(default_factory=dict)
     of_software: tuple[str, ...] = ()
+    of_client: tuple[str, ...] = ()
+    unlike: tuple[str, ...] = ()
     robust: float = 1.5  # errors beyond so many times their noise count less and less
 
     def widths(self, level: str) -> Floats:
         """Standard deviation of the logarithm of each constant at a level above the generic one, (J,)."""
+        if level == CLIENT:
+            return np.where(np.isin(self.names, self.of_client), self.shares[level] * np.array(self.spread), CERTAIN)
         share = np.full(len(self.names), self.shares[level])
         for place, name in enumerate(self.names):
             if name.partition(".")[0] in self.of_software:
@@ -46,8 +52,8 @@ class Terms:
 
     @property
     def root(self) -> Floats:
-        """A root of the correlation of what a level does to constants, (J, J): `likeness` within a table of constants, none beyond."""
-        tables = np.array([name.partition(".")[0] for name in self.names])
+        """A root of the correlation of what a level does to constants, (J, J): `likeness` within a table, none of `unlike`."""
+        tables = np.array([name if name in self.unlike else name.partition(".")[0] for name in self.names])
         alike = np.where(tables[:, None] == tables[None, :], self.likeness, 0.0)
         np.fill_diagonal(alike, 1.0)
         return np.linalg.cholesky(alike)
@@ -79,7 +85,8 @@ def terms() -> Terms:
     of_software = tuple(software.pop("tables"))
     shared = {key: float(fact.value) for key, fact in software.items()}
     likeness, freedom = (float(found[name].value) for name in ("likeness", "freedom"))
-    return Terms(tuple(spread), tuple(spread.values()), shares, noise, likeness, freedom, shared, of_software)
+    of_client, unlike = tuple(found["client"]["constants"]), tuple(found.get("unlike", ()))
+    return Terms(tuple(spread), tuple(spread.values()), shares, noise, likeness, freedom, shared, of_software, of_client, unlike)
 
 
 def ignorance(name: str, execution: str) -> float:

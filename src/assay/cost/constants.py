@@ -1,12 +1,13 @@
 """The constants of the cost model: generic physics, and what fits to measured runs have found above it, level by level.
 
-A level holds for an engine, a chip family, both, a chip, or both in a quarter of a year, since engines change as they are developed.
+A level holds for an engine, a chip family, both, a chip, or both in a quarter of a year, since engines change as they are developed;
+or for the load generator of a collection of runs, whose own time is in the TTFT that it measures.
 It multiplies constants of all levels that hold more widely (data/calibration/generic.toml and fitted.toml). Where nothing was measured
 no level holds, and generic physics is left.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -46,12 +47,13 @@ class Constants:
 
 
 class Where(NamedTuple):
-    """For what a level holds: engine, chip family, chip, quarter of a year; "" for any."""
+    """For what a level holds: engine, chip family, chip, quarter of a year, client (a collection of runs); "" for any."""
 
     engine: str = ""
     family: str = ""
     chip: str = ""
     quarter: str = ""
+    client: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +70,13 @@ class Level:
     models: tuple[str, ...] = ()
 
     def holds(self, chip: Chip, engine: str) -> bool:
-        """Whether it is, in its quarter, for this chip under this engine."""
-        there = Where(engine, chip.family, chip.name)
-        return self.execution == chip.execution and all(wanted in ("", said) for wanted, said in zip(self.where[:3], there, strict=False))
+        """Whether it is, in its quarter, for this chip under this engine, whoever asks."""
+        there = Where(engine, chip.family, chip.name, self.where.quarter)
+        return self.execution == chip.execution and all(wanted in ("", said) for wanted, said in zip(self.where, there, strict=True))
+
+    def seen_by(self, client: str) -> "Level":
+        """The level, for anyone if it is this client's."""
+        return replace(self, where=self.where._replace(client="")) if self.where.client == client else self
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +93,17 @@ class Calibration:
             for each in self.levels
         ]
         return blake2b(repr(rows).encode(), digest_size=8).hexdigest()
+
+    def seen_by(self, client: str) -> "Calibration":
+        """The same with what the load generator of a collection of runs adds to its TTFT."""
+        if client not in self._seen:
+            seen = tuple(level.seen_by(client) for level in self.levels)
+            self._seen[client] = self if seen == self.levels else Calibration(seen)
+        return self._seen[client]
+
+    @cached_property
+    def _seen(self) -> dict[str, "Calibration"]:
+        return {"": self}
 
     def holding(self, chip: Chip, engine: Engine) -> tuple[Level, ...]:
         """The levels that are for this chip under this engine: of quarters the engine's, else the last before it, of today's the last.

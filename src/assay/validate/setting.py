@@ -58,15 +58,17 @@ def _deployed(point: Point, workload: Workload, calibration: Calibration) -> tup
         if point.said(name) is None:
             raise Unpredicted(f"the {name} is not stated")
     model, chip = _model(point.said("model")), _chip(point.said("chip"))
+    calibration = calibration.seen_by(point.said("set") or "")
     asked, said = _asked(point, chip, workload)
     if point.said("prefill_tp") and point.said("decode_tp"):
         parts = [_worker(point, model, asked, role, calibration) for role in ("prefill", "decode")]
         plants = tuple(_plant(model, chip, part, calibration) for part in parts)
         return Assembly(plants), [*said, *_speculated(point, chip, parts[1], calibration)[1]]
     if point.said("tp") is None:
-        asked = _speculated(point, chip, asked, calibration)[0]
+        asked, drafts = _speculated(point, chip, asked, calibration)
         chosen = _best(_possible(model, chip, asked, calibration), point, workload)
-        return Assembly((chosen,)), [*said, f"parallelism is not stated: tp {chosen.part.tp}, pp {chosen.part.pp}, the best on these chips"]
+        layout = f"parallelism is not stated: tp {chosen.part.tp}, pp {chosen.part.pp}, the best on these chips"
+        return Assembly((chosen,)), [*said, *drafts, layout]
     layout = _experts_wide(model, {name: point.said(name) for name in ("tp", "pp", "ep", "dp")})
     group = layout["tp"] * (layout["pp"] or 1)
     replicas = point.said("replicas") or max(1, (point.said("chips") or group) // group)

@@ -41,12 +41,12 @@ def _lengths(point: Point, model: str) -> tuple[int, int, list[str]]:
 
 
 def _length(point: Point, model: str, column: str, stated: float | None, said: list[str]) -> float:
-    """A stated length, that of the data set, or of one stream at a shared endpoint a usual one."""
+    """A stated length, that of the data set, or of one stream a usual one."""
     if stated is not None:
         return stated
     name = {"isl": "input", "osl": "output"}[column]
     found = of_dataset(point.said("set"), model, name)
-    if found is None and point.said("load") == "single":
+    if found is None and (point.said("load") == "single" or (point.said("load") == "static" and point.said("batch") == 1)):
         found = unstated("lengths", name)
     if found is None:
         raise Unpredicted(f"{column} is not stated")
