@@ -204,11 +204,12 @@ def test_loads_are_told_by_their_requests_on_a_chip(load: dict[str, float], expe
     """Of all replicas; of what drafts and of what is apart that is said too."""
     model, chip = Model.load("llama-3.1-8b"), Chip.load("h100-sxm")
     part = resolve(model, chip, Engine.load("vllm"), Asked(tp=1, replicas=2))
-    assert circumstances(drawn(**load), [part]) == expected
+    assert circumstances(drawn(**load), [part], stable=True) == expected
+    assert circumstances(drawn(**load), [part], stable=False) == expected + ", unstable" * (expected == "open")
     drafting = resolve(model, chip, Engine.load("vllm"), Asked(tp=1, replicas=2, speculate="2:0.5"))
-    assert circumstances(drawn(**load), [drafting]) == f"{expected}, speculation"
+    assert circumstances(drawn(**load), [drafting], stable=True) == f"{expected}, speculation"
     apart = [resolve(model, chip, Engine.load("vllm"), Asked(tp=1, role=role)) for role in ("prefill", "decode")]
-    assert circumstances(drawn(**load), apart) == f"{expected}, disaggregated"
+    assert circumstances(drawn(**load), apart, stable=True) == f"{expected}, disaggregated"
 
 
 def test_bands_carry_what_sources_disagree_on() -> None:

@@ -38,13 +38,13 @@ def known(chip: Chip, engine: Engine, calibration: Calibration | None = None, mo
     return "relative" if any(level.where.engine or level.where.family for level in levels) else "nothing"
 
 
-def circumstances(workload: Workload, parts: Sequence[Part]) -> str:
-    """How a deployment is loaded, in words that bands are told apart by."""
+def circumstances(workload: Workload, parts: Sequence[Part], stable: bool) -> str:
+    """How a deployment is loaded, in words that bands are told apart by; `stable` says whether an open loop's backlog does not grow."""
     chips = sum(part.chips * part.replicas for part in parts)
     if workload.at_once:
         load = "all at once"
     elif not workload.concurrency:
-        load = "open"
+        load = "open" if stable else "open, unstable"
     else:
         load = f"closed, {crowd(workload.concurrency / chips)}"
     speculates = any(part.speculation for part in parts)

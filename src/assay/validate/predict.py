@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from assay._base.errors import AssayError
 from assay.cost.constants import Calibration
+from assay.metrics import Columns, stable
 from assay.points import Number, Point
 from assay.search.evidence import ANYONE, KNOWN, Pair, circumstances, known, weakest
 from assay.simulate import run
@@ -56,7 +57,8 @@ def told(point: Point, calibration: Calibration | None = None) -> Told:
         return Told(tuple(Guess(number.row, reason=reason) for number in point.numbers))
     simulated = Figures.of(outcome, workload, assembly.chips)
     sheet = from_datasheet(assembly, workload)
-    load = circumstances(workload, assembly.parts) + UNSTATED * (point.said("tp") is None and len(assembly.parts) == 1)
+    steady = stable(Columns(outcome.arrival, outcome.first_token, outcome.finish, workload.output))
+    load = circumstances(workload, assembly.parts, steady) + UNSTATED * (point.said("tp") is None and len(assembly.parts) == 1)
     model = assembly.plants[0].model.name
     bands = weakest(assembly.parts, load, calibration, model)[1]
     guesses = tuple(_guess(number, simulated, sheet, bands) for number in point.numbers)

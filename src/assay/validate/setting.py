@@ -67,8 +67,8 @@ def _deployed(point: Point, workload: Workload, calibration: Calibration) -> tup
     if point.said("tp") is None:
         asked, drafts = _speculated(point, chip, asked, calibration)
         chosen = _best(_possible(model, chip, asked, calibration), point, workload)
-        layout = f"parallelism is not stated: tp {chosen.part.tp}, pp {chosen.part.pp}, the best on these chips"
-        return Assembly((chosen,)), [*said, *drafts, layout]
+        drafts.append(f"parallelism is not stated: tp {chosen.part.tp}, pp {chosen.part.pp}, the best on these chips")
+        return Assembly((chosen,)), [*said, *drafts]
     layout = _experts_wide(model, {name: point.said(name) for name in ("tp", "pp", "ep", "dp")})
     group = layout["tp"] * (layout["pp"] or 1)
     replicas = point.said("replicas") or max(1, (point.said("chips") or group) // group)
