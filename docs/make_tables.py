@@ -154,8 +154,10 @@ def accuracy(kind: str) -> str:
     """The last errors of runs left out of the fit (docs/accuracy.json), written by `make calibrate`.
 
     Errors as a `whole`, by `load` or in `short`, of configurations left out; by kind of fold (`folds`); of the `decisions`; those of other
-    simulators (`peers`, `stated`); what was `reached` or `skipped`.
+    simulators (`peers`, `stated`); what was `reached` or `skipped`. And those without each of the `terms` (docs/ablation.json).
     """
+    if kind == "terms":
+        return _terms(json.loads((ROOT / "docs" / "ablation.json").read_text(encoding="utf-8")))
     told = json.loads((ROOT / "docs" / "accuracy.json").read_text(encoding="utf-8"))
     first = told["folds"]["configuration"]
     if kind == "reached":
@@ -191,6 +193,25 @@ def _folds(folds: Mapping[str, Any]) -> str:
         if row["rows"] >= _FEWEST
     )
     return table(heads, rows)
+
+
+_ABLATED = {
+    "inferencex tpot": "InferenceX TPOT",
+    "inferencex throughput": "InferenceX throughput",
+    "inferencex ttft": "InferenceX TTFT",
+    "argonne e2e": "Argonne E2E",
+    "mlperf throughput": "MLPerf throughput",
+    "tensorrt-llm throughput": "TensorRT-LLM throughput",
+    "serving e2e": "serving E2E",
+    "serving ttft": "serving TTFT",
+    "all": "all numbers",
+}
+
+
+def _terms(errors: Mapping[str, Mapping[str, float]]) -> str:
+    """Errors of left-out configurations with all fitted constants, and with each in turn left at its generic value."""
+    rows = ([f"without `{name}`" if name else "all", *(f"{each[key] * 100:.1f}" for key in _ABLATED)] for name, each in errors.items())
+    return table(("constants", *_ABLATED.values()), rows)
 
 
 def _typical(row: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -99,6 +99,17 @@ def test_attention_ranks_deal_experts_out() -> None:
     assert dense.ep == 1
 
 
+@pytest.mark.parametrize(
+    ("given", "ranks"), [({}, 8), ({"dp": 1}, 1), ({"set": "mlperf"}, 1), ({"source_date": "2025-08"}, 1), ({"model": "llama-3.3-70b"}, 1)]
+)
+def test_a_collection_may_deal_attention_out_without_saying_so(given: dict[str, Any], ranks: int) -> None:
+    """Of models with experts, since a month, where the run does not say otherwise."""
+    page = {"set": "tensorrt-llm", "source_date": "2025-09", "engine": "tensorrt-llm", "model": "llama-4-maverick", "chip": "h200-sxm"}
+    assembly, said = found(**{**page, "weights": "fp8", "tp": 8, "load": "offline", "concurrency": None, **given})
+    assert assembly.parts[0].dp == ranks
+    assert any("attention ranks" in each for each in said) == (ranks > 1)
+
+
 def test_speculation_is_assumed_where_it_is_only_named() -> None:
     """Its length by engine and family."""
     assembly, said = found(model="deepseek-r1", chip="h200-sxm", tp=8, engine="sglang", speculate=True)

@@ -21,7 +21,7 @@ from assay.search.estimate import guess
 from assay.search.plant import Plant, build
 from assay.slo import Slo
 from assay.validate.traffic import Unpredicted
-from assay.validate.unstated import cached, drafted, drafting
+from assay.validate.unstated import cached, drafted, drafting, ranked
 from assay.workloads import Workload
 
 GENERIC = "generic"
@@ -69,11 +69,11 @@ def _deployed(point: Point, workload: Workload, calibration: Calibration) -> tup
         chosen = _best(_possible(model, chip, asked, calibration), point, workload)
         drafts.append(f"parallelism is not stated: tp {chosen.part.tp}, pp {chosen.part.pp}, the best on these chips")
         return Assembly((chosen,)), [*said, *drafts]
-    layout = _experts_wide(model, {name: point.said(name) for name in ("tp", "pp", "ep", "dp")})
+    layout, ranks = _layout(point, model)
     group = layout["tp"] * (layout["pp"] or 1)
     replicas = point.said("replicas") or max(1, (point.said("chips") or group) // group)
     asked, drafts = _speculated(point, chip, replace(asked, replicas=replicas, **layout), calibration)
-    return Assembly((_plant(model, chip, asked, calibration),)), [*said, *drafts]
+    return Assembly((_plant(model, chip, asked, calibration),)), [*said, *ranks, *drafts]
 
 
 @lru_cache(maxsize=256)
@@ -146,10 +146,22 @@ def _of_its_time(name: str, date: str | None) -> tuple[Engine, list[str]]:
         return Engine.load(name), [f"source_date {date!r} is no date: {name} is taken as it is today"]
 
 
+def _layout(point: Point, model: Model) -> tuple[dict[str, Any], list[str]]:
+    """How one aggregated server lies on its chips, and what was assumed of that."""
+    stated, said = {name: point.said(name) for name in ("tp", "pp", "ep", "dp")}, []
+    if stated["dp"] is None and _sparse(model) and ranked(point.said("set"), point.said("source_date")):
+        stated["dp"] = stated["tp"]
+        said.append("attention ranks are not stated: on all chips, as other runs of the set state")
+    return _experts_wide(model, stated), said
+
+
+def _sparse(model: Model) -> bool:
+    return any(isinstance(group.ffn, ExpertsFfn) for group in model.architecture.layers)
+
+
 def _experts_wide(model: Model, layout: dict[str, Any]) -> dict[str, Any]:
     """Where attention ranks are stated and expert ranks are not, experts are dealt out over all chips: that is how engines run both."""
-    sparse = any(isinstance(group.ffn, ExpertsFfn) for group in model.architecture.layers)
-    wide = sparse and layout["ep"] is None and (layout["dp"] or 1) > 1
+    wide = _sparse(model) and layout["ep"] is None and (layout["dp"] or 1) > 1
     return {**layout, "ep": layout["tp"]} if wide else layout
 
 

@@ -36,6 +36,11 @@ def drafting(family: str, date: str | None) -> bool:
     return any(family in row["families"] and (date or "") >= row["since"].value for row in _facts().get("drafting", ()))
 
 
+def ranked(collection: str | None, date: str | None) -> bool:
+    """Whether a collection's runs of that date deal attention out over all chips where they do not say so."""
+    return any(collection == row["set"] and (date or "") >= row["since"].value for row in _facts().get("ranked", ()))
+
+
 def cached(engine: str, weights: str | None) -> str | None:
     """Precision of the cache that a checkpoint of these weights declares; None where the engine's default holds."""
     found = [row["kv"].value for row in _facts().get("cache", ()) if row["engine"] == engine and weights in row["weights"]]
