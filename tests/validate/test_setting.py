@@ -7,7 +7,7 @@ import pytest
 from assay._base.errors import AssayError
 from assay.points import Point
 from assay.search.assembly import Assembly
-from assay.validate.setting import layouts, setting
+from assay.validate.setting import layouts, replayed, setting
 from assay.validate.traffic import Unpredicted, traffic
 
 BASE = {"chip": "h100-sxm", "model": "llama-3.1-8b", "engine": "vllm", "load": "closed", "concurrency": 4.0, "isl": 200.0, "osl": 20.0}
@@ -19,6 +19,16 @@ def found(**conditions: Any) -> tuple[Assembly, list[str]]:
     point = Point(stated, ())
     workload, _ = traffic(point, "")
     return setting(point, workload)
+
+
+def test_samples_of_an_offline_run_are_asked_until_its_time_is_over() -> None:
+    """Twice the chips are asked twice as much; a run that says how much it asks is asked that."""
+    run = {"set": "mlperf", "model": "llama-2-70b", "chip": "h100-sxm", "engine": "tensorrt-llm", "load": "offline", "tp": 2}
+    one, two = (replayed(Point({**run, "chips": chips}, ()))[0].requests for chips in (32, 64))
+    assert two == pytest.approx(2 * one, rel=1e-3)
+    assert one > 24_576  # samples, as many as one server of eight answers in that time
+    assert replayed(Point({**run, "chips": 32, "requests": 500.0}, ()))[0].requests == 500
+    assert replayed(Point({**run, "chips": 2}, ()))[0].requests == 24_576
 
 
 def test_what_is_stated_is_taken() -> None:

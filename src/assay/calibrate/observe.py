@@ -22,8 +22,8 @@ from assay.simulate import Fleet, Outcome, run
 from assay.simulate.tally import Tally
 from assay.steptime import DECODE, MIXED, Curve, Floats, StepTime
 from assay.validate.figures import LATENCIES, Figures
-from assay.validate.setting import setting
-from assay.validate.traffic import Unpredicted, traffic
+from assay.validate.setting import replayed
+from assay.validate.traffic import Unpredicted
 from assay.workloads import Workload
 
 LONGER = 0.1  # steps are made so much longer: enough for the figures to move by more than single requests make them jump
@@ -121,8 +121,7 @@ class Runs:
 def observe(point: Point, calibration: Calibration) -> Observation | None:
     """Simulate a run and its answers; None where it cannot be predicted."""
     try:
-        workload, _ = traffic(point, point.said("model") or "")
-        assembly, _ = setting(point, workload, calibration)
+        workload, assembly, _ = replayed(point, calibration)
     except (AssayError, Unpredicted):
         return None
     asked = _Asked(point, workload, assembly)

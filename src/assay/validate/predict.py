@@ -10,8 +10,8 @@ from assay.search.evidence import ANYONE, KNOWN, Pair, circumstances, known, wea
 from assay.simulate import run
 from assay.validate.datasheet import from_datasheet
 from assay.validate.figures import LATENCIES, Figures
-from assay.validate.setting import layouts, setting
-from assay.validate.traffic import Unpredicted, traffic
+from assay.validate.setting import layouts, replayed
+from assay.validate.traffic import Unpredicted
 
 UNSTATED = ", layout not stated"  # beside a load: the layout that is simulated is then a guess
 
@@ -47,8 +47,7 @@ class Told:
 def told(point: Point, calibration: Calibration | None = None) -> Told:
     """Predict every number of a run, under the shipped constants when none are given."""
     try:
-        workload, asked = traffic(point, point.said("model") or "")
-        assembly, said = setting(point, workload, calibration)
+        workload, assembly, said = replayed(point, calibration)
     except (AssayError, Unpredicted) as error:
         return Told(tuple(Guess(number.row, reason=_reason(error)) for number in point.numbers))
     outcome = run(workload, assembly.fleet(), seed=workload.seed)
@@ -64,7 +63,7 @@ def told(point: Point, calibration: Calibration | None = None) -> Told:
     guesses = tuple(_guess(number, simulated, sheet, bands) for number in point.numbers)
     least = max((known(part.chip, part.engine, calibration, model) for part in assembly.parts), key=KNOWN.index)
     pair = assembly.parts[0].engine.name, assembly.parts[0].chip.family
-    return Told(guesses, (*asked, *said), " + ".join(layouts(assembly)), least, load, pair)
+    return Told(guesses, tuple(said), " + ".join(layouts(assembly)), least, load, pair)
 
 
 def _guess(number: Number, simulated: Figures, sheet: Figures, bands: dict[str, tuple[float, float]]) -> Guess:

@@ -20,7 +20,7 @@ from assay.search.candidates import find
 from assay.search.estimate import guess
 from assay.search.plant import Plant, build
 from assay.slo import Slo
-from assay.validate.traffic import Unpredicted
+from assay.validate.traffic import Unpredicted, repeated, traffic
 from assay.validate.unstated import cached, drafted, drafting, ranked
 from assay.workloads import Workload
 
@@ -35,6 +35,16 @@ _LIMITS = {
     "recv_interval": "look_interval",
     "dp_wait_steps": "prefill_wait",
 }  # columns of a table, and the fields of Asked that they are
+
+
+def replayed(point: Point, calibration: Calibration | None = None) -> tuple[Workload, Assembly, list[str]]:
+    """Requests like those of the run, the deployment that ran, and what was assumed of both. Raises what traffic and setting do."""
+    model = point.said("model") or ""
+    workload, asked = traffic(point, model)
+    assembly, said = setting(point, workload, calibration)
+    if repeated(point, model):
+        workload, asked = traffic(point, model, sum(_served(plant, workload) for plant in assembly.plants))
+    return workload, assembly, [*asked, *said]
 
 
 def setting(point: Point, workload: Workload, calibration: Calibration | None = None) -> tuple[Assembly, list[str]]:

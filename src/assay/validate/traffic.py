@@ -17,14 +17,22 @@ class Unpredicted(Exception):
     """Why a run or a number cannot be predicted: a short reason, to be counted."""
 
 
-def traffic(point: Point, model: str) -> tuple[Workload, list[str]]:
-    """Requests like those of the run, and what was assumed of them. Raises Unpredicted when load or lengths are not stated."""
+def traffic(point: Point, model: str, served: float = 0.0) -> tuple[Workload, list[str]]:
+    """Requests like those of the run, and what was assumed of them; `served` (requests per second) counts where samples are `repeated`.
+
+    Raises Unpredicted when load or lengths are not stated.
+    """
     isl, osl, said = _lengths(point, model)
-    drawn, distinct = _drawn(point, model, isl, osl), point.said("distinct_prompts")
+    drawn, distinct = _drawn(point, model, isl, osl, served), point.said("distinct_prompts")
     if distinct is None and prompts(point.said("set")):
         distinct = prompts(point.said("set"))
         said.append(f"requests draw on {distinct} prompts, as those of other runs of the set do")
     return _repeating(drawn, distinct, point.said("shared_prefix") or 0), said
+
+
+def repeated(point: Point, model: str) -> bool:
+    """Whether the run asks all samples of a data set at once, as often as it takes to last its time."""
+    return point.said("load") == "offline" and not point.said("requests") and bool(of_dataset(point.said("set"), model, "samples"))
 
 
 def _lengths(point: Point, model: str) -> tuple[int, int, list[str]]:
@@ -54,7 +62,7 @@ def _length(point: Point, model: str, column: str, stated: float | None, said: l
     return found
 
 
-def _drawn(point: Point, model: str, isl: int, osl: int) -> Workload:
+def _drawn(point: Point, model: str, isl: int, osl: int, served: float) -> Workload:
     """The requests of the run's load, alike but for a spread of their lengths."""
     spread = (point.said("spread_low") or 1.0, point.said("spread_high") or 1.0)
     draw = partial(Workload.draw, isl, osl, spread=spread)
@@ -68,7 +76,8 @@ def _drawn(point: Point, model: str, isl: int, osl: int) -> Workload:
             count = sent or rate * (point.said("duration") or unstated("requests", "seconds"))
             return draw(requests=ceil(min(count, unstated("requests", "most"))), rate=rate)
         case "offline":
-            return draw(requests=int(sent or of_dataset(point.said("set"), model, "samples") or unstated("requests", "at_once")))
+            samples = of_dataset(point.said("set"), model, "samples") or unstated("requests", "at_once")
+            return draw(requests=int(sent or max(samples, served * unstated("requests", "seconds"))))
         case "static":
             return draw(requests=int(_needed(point, "batch")))
         case "single":
