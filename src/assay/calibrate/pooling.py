@@ -21,7 +21,7 @@ from assay.cost.constants import Calibration, Constants, Level, Where, generic
 from assay.steptime import Floats
 
 NUDGE = 0.01  # of a logarithm, for slopes
-SOLVES = 8  # at most
+SOLVES, STEPS = 8, 100  # at most
 SMALL, NOTHING = 0.0005, 0.01  # share of the objective that a further step must gain or promise to gain, and how much beside it
 FARTHEST = 1.0  # of a logarithm in one step: what is linear here is not there
 DAMPING, FIRMER, FIRMEST = 1.0, 4.0, 1e4  # in units of a prior's precision
@@ -123,7 +123,7 @@ class Pool:
         weight = self.rows.weight if mask is None else self.rows.weight * mask
         (predicted, slopes), damping = self.predict(factors), DAMPING
         best = self._objective(factors, predicted, weight)
-        while damping < FIRMEST:
+        for _ in range(STEPS):
             step = self._step(factors, predicted, slopes, weight, damping).step
             tried = factors + step
             promised = best - self._objective(tried, predicted + self._along(slopes, step), weight)
@@ -131,9 +131,10 @@ class Pool:
             gained = best - objective
             if gained > 0:
                 (predicted, slopes), factors, best = self.predict(tried), tried, objective
-            if max(gained, promised) < SMALL * best + NOTHING:
+            little = max(gained, promised) < SMALL * best + NOTHING
+            if damping > FIRMEST or (little and damping <= DAMPING):  # a short step may gain little far from the minimum
                 break
-            damping *= FIRMER if gained < POOR * promised else 1 / FIRMER if gained > GOOD * promised else 1.0
+            damping *= FIRMER if gained < POOR * promised else 1 / FIRMER if little or gained > GOOD * promised else 1.0
         last = self._step(factors, predicted, slopes, weight)
         return Fitted(factors, self._deviations(last), last.step, predicted, slopes, best)
 
