@@ -129,6 +129,15 @@ def test_columns_of_constants_are_many_at_once(name: str) -> None:
     assert np.ptp(one_by_one.sum(axis=0)) > 0
 
 
+@pytest.mark.parametrize("name", terms().names)
+def test_one_constant_alone_may_be_a_column(name: str) -> None:
+    """Whichever it is."""
+    found = cached(next(iter(LAYOUTS)))
+    constants = found.plant.machine.constants
+    each = [found.seconds(constants.times({name: factor})) for factor in (0.9, 1.1)]
+    assert found.seconds(constants.times({name: np.array([[0.9], [1.1]])})) == pytest.approx(np.concatenate(each, axis=1), rel=1e-12)
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_under_other_constants_they_are_the_time_that_the_same_steps_take(name: str) -> None:
     """As by tables folded anew under these: all but the share of prefill attention, of which seconds are counted and not pairs."""

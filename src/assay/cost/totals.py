@@ -104,7 +104,8 @@ class _Sums:
 
     def __init__(self, part: Part, machine: Machine, steps: Steps) -> None:
         self.part, self.machine, self.steps = part, machine, steps
-        self.decode = np.zeros((np.size(machine.constants.host["step"]), steps.sampled[1].shape[1]))
+        columns = max(np.size(value) for table in vars(machine.constants).values() for value in table.values())
+        self.decode = np.zeros((columns, steps.sampled[1].shape[1]))
         self.mixed, self.shared = self.decode.copy(), self.decode.copy()
 
     def add(self, op: Op, share: float) -> None:
