@@ -64,7 +64,7 @@ def _usable(observation: Observation, place: int) -> bool:
     """Whether a number tells of constants: it is measured, predicted, no condition of the run, and not set by waiting alone.
 
     An open loop whose layout is not stated is tuned to the edge by its owner: neither its load nor its layout is known well enough.
-    How long the answers of a shared endpoint were nobody says: their E2E tells of that.
+    How long the answers of a shared endpoint were, and how much was thought before them, nobody says: their E2E tells of that.
     Means and tails of TTFT tell of the start where much of the load is: all users at once, on a server that is still cold.
     """
     point = observation.point
@@ -73,7 +73,7 @@ def _usable(observation: Observation, place: int) -> bool:
         return False
     if point.said("load") == "poisson" and point.said("tp") is None:
         return False
-    if number.metric == "e2e" and point.said("osl") is None and point.said("load") == "single":
+    if number.metric == "e2e" and point.said("load") == "single":
         return False
     if number.metric == "ttft" and number.statistic in STARTING and _started_together(point):
         return False
