@@ -193,6 +193,15 @@ def test_the_less_is_known_the_further_constants_may_move() -> None:
     assert opened[0] < opened[-1]
 
 
+def test_what_runs_of_a_known_collection_are_updated_from_is_what_they_were_simulated_under(made: MakePoint) -> None:
+    """With the time of its load generator."""
+    point = made(set="serving", model="llama-2-70b", tp=4)
+    found = few.observe(point, shipped())
+    assert found is not None
+    assert few._base(shipped(), found) == found.constants
+    assert found.constants.host["request"] < few.observe(made(model="llama-2-70b", tp=4), shipped()).constants.host["request"]
+
+
 def test_what_a_table_leaves_out_is_filled(runs: list[Point], update: Update, tmp_path: Path) -> None:
     """And what it says counts."""
     bare = [

@@ -152,7 +152,7 @@ def _keys(observation: Observation) -> list[Key]:
 
 def _base(calibration: Calibration, observation: Observation) -> Constants:
     part = observation.stages[0].plant.part
-    return calibration.constants(part.chip, part.engine)
+    return calibration.seen_by(observation.where.client).constants(part.chip, part.engine)
 
 
 def _errors(pool: Pool, predicted: Floats) -> Floats:
