@@ -95,7 +95,7 @@ def test_shipped_periods_are_of_engines_of_today() -> None:
         today = Engine.load(engine.of)
         assert engine.until is not None
         assert (today.until, today.of, engine.current) == (None, None, today.name)
-        assert replace(at(today.name, engine.until), quarter="") == engine
+        assert replace(at(today.name, engine.until), since="") == engine
         assert at(today.name, f"{int(engine.until[:4]) + 1}") == today
 
 
@@ -127,7 +127,34 @@ def test_an_engine_at_a_date(date: str | None, name: str) -> None:
 )  # fmt: skip
 def test_an_engine_of_a_date_knows_its_quarter(date: str | None, quarter: str) -> None:
     """Where a month is known; today's knows none."""
-    assert at("vllm", date).quarter == quarter
+    assert at("vllm", date).period("hopper") == quarter
+
+
+@pytest.mark.parametrize(
+    ("date", "cdna4", "hopper"),
+    [
+        ("2025-10-31", "2025Q4", "2025Q4"), ("2025-12-12", "2025Q4", "2025Q4"), ("2025-12-13", "2025Q4.1", "2025Q4"),
+        ("2025-12-31", "2025Q4.2", "2025Q4"), ("2026-01-01", "2026Q1", "2026Q1"), ("2026-05", "2026Q2", "2026Q2"),
+        ("2026-05-20", "2026Q2", "2026Q2.1"), ("2026-07-01", "2026Q3", "2026Q3"),
+    ],
+)  # fmt: skip
+def test_a_release_begins_a_period_on_its_families(date: str, cdna4: str, hopper: str) -> None:
+    """Within its quarter; to the next release nothing changes, and periods follow each other as their names do."""
+    engine = Engine.load(f"sglang@{date}")
+    assert (engine.period("cdna4"), engine.period("hopper")) == (cdna4, hopper)
+    assert Engine.load(f"sglang@{engine.since}") == engine
+    assert engine.period("cdna4") <= Engine.load("sglang@2026-08").period("cdna4")
+
+
+def test_decode_attention_by_heads_on_its_families() -> None:
+    """Above so many pairs, on a windowed row only where attention slides; other families and other engines never."""
+    engine = Engine.load("vllm-2024")
+    assert engine.by_head("cdna3", 513, 0)
+    assert not engine.by_head("cdna3", 512, 0)
+    assert engine.by_head("hopper", 513, 4096)
+    assert not engine.by_head("hopper", 513, 0)
+    assert not engine.by_head("ampere", 5000, 4096)
+    assert not Engine.load("vllm").by_head("cdna3", 5000, 0)
 
 
 @pytest.mark.parametrize("reference", ["vllm@2026-03", "VLLM@2026-03", "vllm-v1@2026-03-31"])
@@ -135,7 +162,7 @@ def test_an_engine_may_be_named_as_of_a_date(reference: str) -> None:
     """The same software, which is no other key than at that date."""
     engine = Engine.load(reference)
     assert engine == at("vllm", "2026-03")
-    assert (engine.name, engine.quarter) == ("vllm", "2026Q1")
+    assert (engine.name, engine.period("hopper"), engine.since) == ("vllm", "2026Q1", "2026-01-01")
     assert engine.defaults == Engine.load("vllm").defaults
     assert engine != Engine.load("vllm")
 
@@ -145,14 +172,14 @@ def test_a_path_may_have_the_sign_of_a_date(tmp_path: Path) -> None:
     folder = tmp_path / "me@home"
     folder.mkdir()
     reference = _write(folder, OWN)
-    assert Engine.load(reference).quarter == ""
-    assert Engine.load(f"{reference}@2026-03").quarter == "2026Q1"
+    assert Engine.load(reference).period("hopper") == ""
+    assert Engine.load(f"{reference}@2026-03").period("hopper") == "2026Q1"
 
 
 def test_of_a_date_in_an_earlier_period_that_period_is_taken() -> None:
     """By the same reference."""
     engine = Engine.load("vllm@2024-05")
-    assert (engine.name, engine.of, engine.quarter) == ("vllm-2024", "vllm", "2024Q2")
+    assert (engine.name, engine.of, engine.period("hopper")) == ("vllm-2024", "vllm", "2024Q2")
 
 
 @pytest.mark.parametrize(

@@ -55,13 +55,43 @@ class Override:
 
 
 @dataclass(frozen=True)
+class ByHead:
+    """Where decode attention takes each query head by itself, and reads the cache of its KV head once for each.
+
+    On chips of these families, with more than `above` pairs of a sequence and a query head on a chip; `windowed`: only where attention
+    slides over a window.
+    """
+
+    families: tuple[str, ...]
+    above: Fact[int]
+    windowed: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {"families": list(self.families), "above": self.above.to_dict(), "windowed": self.windowed}
+
+
+@dataclass(frozen=True)
+class Release:
+    """A day from which on it is much faster or slower on chips of these families."""
+
+    families: tuple[str, ...]
+    since: Fact[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON form."""
+        return {"families": list(self.families), "since": self.since.to_dict()}
+
+
+@dataclass(frozen=True)
 class Engine:
     """Serving software of one version.
 
     `defaults` hold where no override names the chip's family (see `defaults_on`). `host_step` and `host_sequence` are seconds
     that the chip waits for the host per step, and per sequence and step; None means that the generic constant holds. `until` is the
     last day (YYYY-MM-DD) or month (YYYY-MM) of the period that the file describes, None for today's; `of` names the engine whose earlier
-    period that is. `quarter` (such as 2026Q2) is the quarter of a year as of which it was loaded, "" today.
+    period that is. `since` is the first day of the quarter of a year as of which it was loaded, or of its last release before that
+    date, whichever is later; "" today.
     """
 
     name: str
@@ -73,13 +103,15 @@ class Engine:
     precisions: Fact[list[str]]
     defaults: Defaults
     overrides: tuple[Override, ...]
+    heads: tuple[ByHead, ...]
+    releases: tuple[Release, ...]
     host_step: Fact[float] | None
     host_sequence: Fact[float] | None
     of: str | None
     until: str | None
     notes: tuple[str, ...]
     file: Path
-    quarter: str = ""
+    since: str = ""
 
     @classmethod
     def load(cls, reference: str) -> "Engine":
@@ -106,6 +138,8 @@ class Engine:
             precisions=document["weights"],
             defaults=Defaults(**document["defaults"]),
             overrides=tuple(_override(row) for row in document.get("override", ())),
+            heads=tuple(ByHead(tuple(row.pop("families")), **row) for row in map(dict, document.get("by_head", ()))),
+            releases=tuple(Release(tuple(row["families"]), row["since"]) for row in document.get("release", ())),
             host_step=host.get("step"),
             host_sequence=host.get("sequence"),
             of=document.get("of"),
@@ -124,6 +158,18 @@ class Engine:
         """Weight precisions it serves."""
         return tuple(self.precisions.value)
 
+    def period(self, family: str) -> str:
+        """The quarter of a year as of which it was loaded, such as 2026Q2, on chips of a family; "" today or where no month is known.
+
+        Each release in that quarter begins another period: 2026Q2.1 is that after the first.
+        """
+        if not self.since:
+            return ""
+        first = _quarter(self.since)
+        passed = sum(first <= row.since.value <= self.since for row in self.releases if family in row.families)
+        quarter = f"{first[:4]}Q{(int(first[5:7]) + 2) // 3}"
+        return f"{quarter}.{passed}" if passed else quarter
+
     def runs(self, family: str) -> bool:
         """Whether it runs on chips of this family."""
         return family in self.runs_on or ANY_FAMILY in self.runs_on
@@ -136,6 +182,10 @@ class Engine:
         """Its defaults on chips of this family; a later override wins."""
         changes = {key: fact for row in self.overrides if family in row.families for key, fact in row.changes.items()}
         return replace(self.defaults, **changes)
+
+    def by_head(self, family: str, pairs: float, window: int) -> bool:
+        """Whether decode attention reads the cache once for each query head, with so many pairs of a sequence and a query head."""
+        return any(family in row.families and pairs > row.above.value and (window > 0 or not row.windowed) for row in self.heads)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON form; facts keep their evidence and what is not known is left out."""
@@ -152,6 +202,8 @@ class Engine:
             "weights": self.precisions.to_dict(),
             "defaults": self.defaults.to_dict(),
             "override": [row.to_dict() for row in self.overrides],
+            "release": [row.to_dict() for row in self.releases],
+            "by_head": [row.to_dict() for row in self.heads],
             "host": _evidence({key: fact for key, fact in host.items() if fact is not None}),
             "notes": list(self.notes),
         }
@@ -170,7 +222,7 @@ def at(name: str, date: str | None) -> Engine:
     """The engine as it was on a date that is as exact as known (YYYY, YYYY-MM or YYYY-MM-DD): its earliest period that had not ended.
 
     None is today; of a year or a month the first day counts. A period that is named itself, or a file of the user, is what it is.
-    It knows its quarter of the year, where a month is known. Raises InputError when the engine is not known or the date is none.
+    Where a month is known it knows since when it is the same. Raises InputError when the engine is not known or the date is none.
     """
     engine = Engine.load(name)
     if date is None:
@@ -178,7 +230,10 @@ def at(name: str, date: str | None) -> Engine:
     if not _is_date(date, DATES):
         raise InputError("date", "", f"is {date!r}, which is no date", "Give YYYY, YYYY-MM or YYYY-MM-DD")
     found = next((period for period in _periods(engine.file) if period.until and date[: len(period.until)] <= period.until), engine)
-    return replace(found, quarter=f"{date[:4]}Q{(int(date[5:7]) + 2) // 3}") if len(date) > len("2026") else found
+    if len(date) == len("2026"):
+        return found
+    day = date + DATES[len(date)]
+    return replace(found, since=max(_quarter(day), *(row.since.value for row in found.releases if row.since.value <= day), ""))
 
 
 @cache
@@ -197,11 +252,19 @@ def _check_period(document: Mapping[str, Any], path: Path) -> None:
     until, of = document.get("until"), document.get("of")
     if until is not None and not _is_date(until, (7, 10)):
         raise InputError(path, "until", f"is {until!r}, which is no date", "Give YYYY-MM or YYYY-MM-DD")
+    for row in document.get("release", ()):
+        if not _is_date(row["since"].value, (10,)):
+            raise InputError(path, "release[].since", f"is {row['since'].value!r}, which is no day", "Give YYYY-MM-DD")
     others = [name for name, file in catalogue.names("engines").items() if file != path]
     if of is not None and of not in others:
         raise InputError(path, "of", f"{of!r} is no other engine of the catalogue", f"Use one of {', '.join(others)}, or leave it out")
     if of is not None and until is None:
         raise InputError(path, "until", f"is missing beside of = {of!r}", "Add the last day of that period, as 2024-12-31")
+
+
+def _quarter(day: str) -> str:
+    """Its first day."""
+    return f"{day[:4]}-{(int(day[5:7]) - 1) // 3 * 3 + 1:02}-01"
 
 
 def _is_date(text: str, lengths: Collection[int]) -> bool:

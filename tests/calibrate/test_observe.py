@@ -50,7 +50,7 @@ def test_under_its_own_constants_it_has_its_own_figures(made: MakePoint, conditi
     part = found.stages[0].plant.part
     assert np.isfinite(found.figures).all()
     assert (found.where, found.execution) == (
-        Where(part.engine.name, part.chip.family, part.chip.name, part.engine.quarter, found.point.said("set")),
+        Where(part.engine.name, part.chip.family, part.chip.name, part.engine.period(part.chip.family), found.point.said("set")),
         part.chip.execution,
     )
     ones = {name: np.ones((3, 1)) for name in terms().names}

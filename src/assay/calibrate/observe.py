@@ -62,7 +62,7 @@ class Observation:
     def where(self) -> Where:
         """Whose levels hold for it."""
         part = self.stages[0].plant.part
-        return Where(part.engine.name, part.chip.family, part.chip.name, part.engine.quarter, self.point.said("set") or "")
+        return Where(part.engine.name, part.chip.family, part.chip.name, part.engine.period(part.chip.family), self.point.said("set") or "")
 
     @property
     def execution(self) -> str:

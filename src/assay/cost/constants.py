@@ -111,7 +111,8 @@ class Calibration:
         What the chip's own file was calibrated to comes last, in the place of the level of the chip alone.
         """
         levels = [level for level in self.levels if level.holds(chip, engine.name)]
-        passed = [level.where.quarter for level in levels if level.where.quarter <= (engine.quarter or "9999")]
+        now = engine.period(chip.family) or "9999"
+        passed = [level.where.quarter for level in levels if level.where.quarter <= now]
         holding = [level for level in levels if level.where.quarter in ("", max(passed, default=""))]
         own = own_level(chip, engine.name)
         return (*(level for level in holding if level.where != Where("", "", chip.name)), own) if own else tuple(holding)

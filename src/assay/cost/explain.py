@@ -137,7 +137,7 @@ def _attention(op: Op, machine: Machine, load: Load, width: int) -> tuple[float,
     compute, memory = (slope * cached for slope in decode_slope(op.reach, op, machine, queries))
     arithmetic = prefill_slopes(op.reach, op, machine)[0][0] * pairs
     flops = op.reach.decode_flops * cached * queries + op.reach.prefill_flops * pairs
-    return compute + arithmetic, memory, flops, op.reach.cache_bytes * cached
+    return compute + arithmetic, memory, flops, op.reach.reads * op.reach.cache_bytes * cached
 
 
 def _within(context: int, reach: int) -> int:

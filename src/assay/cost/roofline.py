@@ -115,7 +115,7 @@ def decode_slope(reach: Reach, op: Op, machine: Machine, width: int = 1) -> tupl
     """
     constants = machine.constants
     compute = width * reach.decode_flops / (peak(machine.chip, op.rate) * constants.compute_share["attention"])
-    memory = reach.cache_bytes * machine.residency.kv_second / constants.bandwidth_share["kv"]
+    memory = reach.reads * reach.cache_bytes * machine.residency.kv_second / constants.bandwidth_share["kv"]
     bound = compute >= memory
     return compute * bound, memory * (1 - bound)
 

@@ -131,7 +131,7 @@ def add_joules(op: Op, machine: Machine, power: Energy, total: Sum, tp: int) -> 
     if op.reach:
         row = sizes.reaches.index(op.reach.window)
         cached = op.reach.cache_bytes * byte_joules(residency.kv_tier, chip)
-        total.decode[row, COMPUTE] += op.count * chips * (sizes.width * op.reach.decode_flops * each_flop + cached)
+        total.decode[row, COMPUTE] += op.count * chips * (sizes.width * op.reach.decode_flops * each_flop + op.reach.reads * cached)
         total.prefill[row, 0] += (
             op.count * chips * np.array([op.reach.prefill_flops * each_flop, op.reach.reread_flops * each_flop + cached])
         )

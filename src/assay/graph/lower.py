@@ -183,7 +183,9 @@ class Lowering:
             reach = index.top_k
         pair = 2 * heads * (keys + values)
         cached = kv_heads * attention.kv_dim * self.kv_bytes
-        yield self.attend("attention", count, Reach(reach, pair, pair, cached, sparse=bool(index)), heads * (keys + values))
+        by_head = self.part.engine.by_head(self.part.chip.family, self.part.max_num_seqs * heads, attention.window)
+        reads = heads / kv_heads if by_head else 1.0
+        yield self.attend("attention", count, Reach(reach, pair, pair, cached, sparse=bool(index), reads=reads), heads * (keys + values))
         yield self.gemm("output projection", count, heads * values, self.hidden, own=True)
 
     def _rope(self, count: int, attention: Attention, values: float) -> Op:

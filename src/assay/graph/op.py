@@ -24,7 +24,8 @@ class Reach:
     """Attention over the cache: FLOPs per (query, cached token) pair and cache bytes per cached token.
 
     `window` is the reach (0 unbounded). `decode_*` serve one query per sequence; `prefill_flops` is per pair, `reread_flops` and
-    `cache_bytes` per cached token that a chunk reads again. A `sparse` one picks its tokens among all: its cache is kept to the start.
+    `cache_bytes` per cached token that a chunk reads again; decode reads each `reads` times, which is once unless its kernel takes the
+    query heads of a KV head one by one. A `sparse` one picks its tokens among all: its cache is kept to the start.
     """
 
     window: int
@@ -33,6 +34,7 @@ class Reach:
     cache_bytes: float
     reread_flops: float = 0.0
     sparse: bool = False
+    reads: float = 1.0
 
 
 @dataclass(frozen=True)

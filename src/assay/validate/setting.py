@@ -117,8 +117,7 @@ def _plant(model: Model, chip: Chip, asked: Asked, calibration: Calibration) -> 
 def _asked(point: Point, chip: Chip, workload: Workload) -> tuple[Asked, list[str]]:
     """What the run says beside its layout. Limits above what can ever be in flight are lowered to it, which changes nothing."""
     engine, said = _engine(point, chip)
-    month = f"@{point.said('source_date')[:7]}" if engine.quarter else ""
-    given: dict[str, Any] = {"engine": engine.name + month, **{name: point.said(name) for name in ("weights", "activations", "kv")}}
+    given: dict[str, Any] = {"engine": f"{engine.name}@{engine.since}" if engine.since else engine.name, **{name: point.said(name) for name in ("weights", "activations", "kv")}}
     given |= {field: point.said(column) for column, field in _LIMITS.items()}
     declared = cached(engine.current, given["weights"]) if given["kv"] is None else None
     if declared:
