@@ -11,7 +11,7 @@ from assay.calibrate.fit import observed
 from assay.calibrate.observe import Runs
 from assay.calibrate.pooling import Fitted, Pool, keys, pooled
 from assay.calibrate.rows import rows
-from assay.calibrate.terms import LEVELS, terms
+from assay.calibrate.terms import CERTAIN, LEVELS, terms
 from assay.cost.constants import Calibration, Level, Where
 
 
@@ -44,12 +44,13 @@ def test_levels_of_a_run_are_the_widest_first(pool: Pool) -> None:
 
 
 def test_every_level_moves_by_its_share(pool: Pool) -> None:
-    """Generic constants as far as they are not known, levels above them by their share of the spread."""
+    """Generic constants as far as they are not known, levels above them by their share of the spread; what is nothing there, not at all."""
     for key, prior in zip(pool.keys, pool.prior, strict=True):
         if key.level == "generic":
             assert prior.max() < 1.5
         else:
-            assert prior == pytest.approx(terms().widths(key.level))
+            there = np.array([name != "fixed.layer" for name in terms().names])
+            assert prior == pytest.approx(np.where(there, terms().widths(key.level), CERTAIN))
     assert pool.prior.min() > 0
 
 

@@ -86,16 +86,23 @@ class Levels:
 
 
 def pooled(terms: Terms) -> Levels:
-    """All levels, above generic physics."""
+    """All levels, above generic physics; what is nothing there stays nothing."""
 
     def widths(key: Key) -> Floats:
         if key.unsaid:
             return np.full(len(terms.names), CERTAIN)
+        there = np.array([_there(name, key.execution) for name in terms.names])
         if key.level != LEVELS[0]:
-            return terms.widths(key.level)
+            return np.where(there, terms.widths(key.level), CERTAIN)
         return np.array([max(ignorance(name, key.execution), CERTAIN) for name in terms.names])
 
     return Levels(keys, _physics, widths)
+
+
+def _there(name: str, execution: str) -> bool:
+    """Whether a constant is anything in generic physics: factors of nothing tell nothing, and would only move with their table."""
+    table, _, key = name.partition(".")
+    return bool(getattr(generic(execution), table)[key])
 
 
 def _physics(observation: Observation) -> Constants:
@@ -243,7 +250,7 @@ class Pool:
         for at, key in ((at, key) for at, key in enumerate(self.keys) if not key.unsaid):
             for to, name in enumerate(self.terms.names):
                 fact = levels.get((key.execution, key.where), {}).get(name)
-                found[at, to] = math.log(fact.value) if fact else 0.0
+                found[at, to] = math.log(fact.value) if fact and self.prior[at, to] > CERTAIN else 0.0
         return found
 
     def calibration(self, factors: Floats, deviations: Floats | None = None, mask: Floats | None = None) -> Calibration:

@@ -484,9 +484,9 @@ def _hold(m: int, row: int, rank: int) -> int:
     if (one.running > 0 and one.promised + promise > pool.kv_capacity) or not _fits(m, rank, needed - used * pool.block_bytes):
         return NONE
     if request.source > 0 or hosted > 0:  # over the link of the rank, or from host memory, after what was called for before
-        seconds = run.link_latency + _footprint(m, pool, prompt, 1) / run.link_bandwidth
+        seconds = _footprint(m, pool, prompt, 1) / run.link_bandwidth
         one.link_free = max(run.now, one.link_free) + (seconds if hosted == 0 else hosted * pool.block_bytes / pool.host_bandwidth)
-    here = one.link_free if request.source > 0 else 0.0
+    here = one.link_free + run.link_latency if request.source > 0 else 0.0
     for at in range(request.first_block, request.first_block + shared):
         block = blocks(m, _block_of(m, ids(m, at).id, rank))
         block.here = one.link_free if block.users == HOST else block.here

@@ -21,7 +21,7 @@ from assay.search.estimate import guess
 from assay.search.plant import Plant, build
 from assay.slo import Slo
 from assay.validate.traffic import Unpredicted, repeated, traffic
-from assay.validate.unstated import cached, drafted, drafting, ranked
+from assay.validate.unstated import cached, drafted, drafting, ranked, seated
 from assay.workloads import Workload
 
 GENERIC = "generic"
@@ -73,7 +73,9 @@ def _deployed(point: Point, workload: Workload, calibration: Calibration) -> tup
     if point.said("prefill_tp") and point.said("decode_tp"):
         parts = [_worker(point, model, asked, role, calibration) for role in ("prefill", "decode")]
         plants = tuple(_plant(model, chip, part, calibration) for part in parts)
-        return Assembly(plants), [*said, *_speculated(point, chip, parts[1], calibration)[1]]
+        seats = _seats(point, parts[1])
+        taken = [f"a rank that decodes takes {seats} sequences at once, as recipes of its engine do"] if seats else []
+        return Assembly(plants), [*said, *taken, *_speculated(point, chip, parts[1], calibration)[1]]
     if point.said("tp") is None:
         asked, drafts = _speculated(point, chip, asked, calibration)
         chosen = _best(_possible(model, chip, asked, calibration), point, workload)
@@ -117,7 +119,8 @@ def _plant(model: Model, chip: Chip, asked: Asked, calibration: Calibration) -> 
 def _asked(point: Point, chip: Chip, workload: Workload) -> tuple[Asked, list[str]]:
     """What the run says beside its layout. Limits above what can ever be in flight are lowered to it, which changes nothing."""
     engine, said = _engine(point, chip)
-    given: dict[str, Any] = {"engine": f"{engine.name}@{engine.since}" if engine.since else engine.name, **{name: point.said(name) for name in ("weights", "activations", "kv")}}
+    named = f"{engine.name}@{engine.since}" if engine.since else engine.name
+    given: dict[str, Any] = {"engine": named, **{name: point.said(name) for name in ("weights", "activations", "kv")}}
     given |= {field: point.said(column) for column, field in _LIMITS.items()}
     declared = cached(engine.current, given["weights"]) if given["kv"] is None else None
     if declared:
@@ -178,8 +181,19 @@ def _worker(point: Point, model: Model, asked: Asked, role: str, calibration: Ca
     """The part of disaggregated prefill or decode."""
     layout = _experts_wide(model, {name: point.said(f"{role}_{name}") for name in ("tp", "ep", "dp")})
     part = replace(asked, role=role, replicas=point.said(f"{role}_workers") or 1, **layout)
-    part = replace(part, prefix_cache=part.prefix_cache if role == "prefill" else None)
-    return _speculated(point, _chip(point.said("chip")), part, calibration)[0] if role == "decode" else part
+    if role == "prefill":
+        return part
+    part = replace(part, prefix_cache=None, max_num_seqs=_seats(point, part) or part.max_num_seqs)
+    return _speculated(point, _chip(point.said("chip")), part, calibration)[0]
+
+
+def _seats(point: Point, decode: Asked) -> int | None:
+    """Sequences at once on each rank of a decode pool, where the run leaves them out and its engine's recipes tell them."""
+    if point.said("max_num_seqs") is not None:
+        return None
+    return seated(
+        Engine.load(decode.engine or GENERIC).current, (point.said("concurrency") or 0) / ((decode.replicas or 1) * (decode.dp or 1))
+    )
 
 
 def _speculated(point: Point, chip: Chip, asked: Asked, calibration: Calibration) -> tuple[Asked, list[str]]:

@@ -33,12 +33,23 @@ def drafted(engine: str, family: str, ranks: int) -> int:
 
 def drafting(family: str, date: str | None) -> bool:
     """Whether shared endpoints of a family's chips draft tokens at a date without saying so."""
-    return any(family in row["families"] and (date or "") >= row["since"].value for row in _facts().get("drafting", ()))
+    month = (date or "")[: len("2024-01")]
+    rows = [row for row in _facts().get("drafting", ()) if family in row["families"] and row["since"].value <= month]
+    return any("until" not in row or month <= row["until"].value for row in rows)
 
 
 def ranked(collection: str | None, date: str | None) -> bool:
     """Whether a collection's runs of that date deal attention out over all chips where they do not say so."""
     return any(collection == row["set"] and (date or "") >= row["since"].value for row in _facts().get("ranked", ()))
+
+
+def seated(engine: str, users: float) -> int | None:
+    """Sequences at once on each attention rank of a decode pool, where so many users come to each; None where nothing limits them."""
+    for row in _facts().get("seats", ()):
+        below = max((size for size in row["sizes"].value if size <= users), default=None)
+        if row["engine"] == engine and below and users < below * row["crowd"].value:
+            return int(below)
+    return None
 
 
 def cached(engine: str, weights: str | None) -> str | None:

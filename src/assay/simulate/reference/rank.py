@@ -44,7 +44,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Link:
-    """Over which the caches of prompts come: seconds before one is sent, and bytes/s."""
+    """Over which the caches of prompts come: bytes/s, and seconds from a byte being sent to its being there."""
 
     latency: float
     bandwidth: float
@@ -215,7 +215,7 @@ class Rank:
         sequence.state = PROMPT
         if sequence.source or here > self.now:
             sequence.state = LOADING
-            self.loads.append((sequence, self.link_free if sequence.source else here))
+            self.loads.append((sequence, self.link_free + self.link.latency if sequence.source else here))
         return True
 
     def _seconds(self, sequence: Sequence, host: int) -> float:
@@ -224,7 +224,7 @@ class Rank:
             return host * self.cache.block_bytes / self.policy.host_bandwidth
         context = int(sequence.known)
         sent = sum(each * (min(context, reach) if reach else context) for reach, each in self.policy.kv_bytes)
-        return self.link.latency + sent / self.link.bandwidth
+        return sent / self.link.bandwidth
 
     def _make_room(self, batch: int) -> bool:
         """Hold the next token of each sequence of a micro-batch; False when others had to give way for that."""
