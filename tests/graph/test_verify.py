@@ -236,6 +236,16 @@ def lowered(request: pytest.FixtureRequest) -> tuple[Model, Part, tuple[Op, ...]
     return model, part, lower(model, part)
 
 
+@pytest.mark.parametrize(("engine", "chip", "seqs", "reads"), [
+    ("vllm-2024", "mi300x", 17, 4.0), ("vllm-2024", "mi300x", 16, 1.0), ("vllm-2024", "h100-sxm", 256, 1.0), ("vllm", "mi300x", 256, 1.0),
+])  # fmt: skip
+def test_kernels_that_take_query_heads_one_by_one_read_the_cache_for_each(engine: str, chip: str, seqs: int, reads: float) -> None:
+    """Llama 3 8B has four query heads to a KV head, 32 in all: 17 sequences are more than 512 pairs."""
+    model = load("llama-3-8b")
+    part = resolve(model, Chip.load(chip), Engine.load(engine), Asked(max_num_seqs=seqs))
+    assert [op.reach.reads for op in lower(model, part) if op.reach] == [reads]
+
+
 def changed(ops: tuple[Op, ...], place: int, **changes: object) -> tuple[Op, ...]:
     """The same ops with one changed."""
     return (*ops[:place], replace(ops[place], **changes), *ops[place + 1 :])

@@ -92,6 +92,21 @@ def test_a_batch_of_an_engine_that_serves_none() -> None:
     assert (part.engine.name, part.batching, part.max_num_seqs, part.reserve) == ("optimum-habana", "static", 300, 1.0)
 
 
+@pytest.mark.parametrize(
+    ("users", "stated", "seats"),
+    [(1229.0, None, 64), (8602.0, None, 512), (1024.0, None, 64), (1536.0, None, 1536), (1229.0, 80, 80), (8.0, None, 8)],
+)
+def test_decode_pools_take_as_many_sequences_as_recipes_let_them(users: float, stated: int | None, seats: int) -> None:
+    """Of sixteen ranks each 64 of 1,229 users; all of them where they are half as many again, or fewer than ranks, or a limit is stated."""
+    assembly, said = found(
+        engine="tensorrt-llm", disaggregated=True, prefill_workers=1, prefill_tp=4, decode_workers=4, decode_tp=4, decode_dp=4,
+        concurrency=users, requests=20000, max_num_seqs=stated,
+    )  # fmt: skip
+    assert assembly.parts[1].max_num_seqs == seats
+    limited = stated is None and seats < users
+    assert any("decodes takes" in text for text in said) == limited
+
+
 def test_prefill_and_decode_apart() -> None:
     """Two parts, each with its workers and layout."""
     assembly, _ = found(

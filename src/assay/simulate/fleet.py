@@ -30,7 +30,8 @@ class Fleet:
     """Pools behind a router (see policies.ROUTING), which chooses among all ranks of the replicas that may take a request.
 
     With pools of roles prefill and decode, the cache of a prompt goes over a link of `link_bandwidth` bytes/s into each decode rank,
-    one after the other, and is there `link_latency` seconds after its last byte was sent. `acceptance` is the chance that a drafted token is accepted after those before it were.
+    one after the other, and is there `link_latency` seconds after its last byte was sent. `acceptance` is the chance that a drafted
+    token is accepted after those before it were.
     """
 
     pools: tuple[Pool, ...]
