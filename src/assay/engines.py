@@ -18,6 +18,7 @@ from assay._base.facts import Fact
 ANY_FAMILY = "*"
 DATES = {4: "-01-01", 7: "-01", 10: ""}  # what a year, a month and a day, by the length of their text, lack of a day
 NOT_RESERVED = Fact(0.0, source="the engine's file does not say that it reserves room for outputs")
+NOTHING_BESIDE = Fact(0.0, source="the engine's file does not say what it keeps beside weights, activations and cache", date="2026-11")
 IN_TURN = Fact("round robin", source="the engine's file does not say how it deals requests out over attention ranks", date="2026-11")
 
 
@@ -36,6 +37,7 @@ class Defaults:
     recv_interval: Fact[int]
     reserve: Fact[float] = NOT_RESERVED
     routing: Fact[str] = IN_TURN
+    overhead: Fact[float] = NOTHING_BESIDE
 
     def to_dict(self) -> dict[str, Any]:
         """Each default with its evidence."""

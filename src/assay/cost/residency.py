@@ -120,10 +120,14 @@ def _budget(tier: Memory, part: Part) -> float:
 
 
 def _reserve_workspace(part: Part, hidden: int, free: dict[str, float]) -> None:
-    """Take room for the activations of one step: a few tensors of 16 bit per token, from the roomiest tier that may hold them."""
+    """Take room for the activations of one step, and for what the engine keeps beside, from the roomiest tier that may hold them.
+
+    Activations are a few tensors of 16 bit per token.
+    """
     tiers = [tier for tier in part.chip.memory if "activations" in tier.holds] or list(part.chip.memory)
     roomiest = max(tiers, key=lambda tier: free[tier.name])
-    free[roomiest.name] -= min(_WORKSPACE_TENSORS * 2 * hidden * part.token_budget, free[roomiest.name] / 2)
+    taken = _WORKSPACE_TENSORS * 2 * hidden * part.token_budget + part.engine.defaults_on(part.chip.family).overhead.value
+    free[roomiest.name] -= min(taken, free[roomiest.name] / 2)
 
 
 _WORKSPACE_TENSORS = 8  # residual, query, key and value, attention output, and the FFN's inner tensors, about four times hidden
