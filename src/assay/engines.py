@@ -161,7 +161,7 @@ class Engine:
         return tuple(self.precisions.value)
 
     def period(self, family: str) -> str:
-        """The quarter of a year as of which it was loaded, such as 2026Q2, on chips of a family; "" today.
+        """The quarter of a year as of which it was loaded, such as 2026Q2, on chips of a family; "" today or where no month is known.
 
         Each release in that quarter begins another period: 2026Q2.1 is that after the first.
         """
@@ -224,7 +224,7 @@ def at(name: str, date: str | None) -> Engine:
     """The engine as it was on a date that is as exact as known (YYYY, YYYY-MM or YYYY-MM-DD): its earliest period that had not ended.
 
     None is today; of a year or a month the first day counts. A period that is named itself, or a file of the user, is what it is.
-    It knows since when it is the same. Raises InputError when the engine is not known or the date is none.
+    Where a month is known it knows since when it is the same. Raises InputError when the engine is not known or the date is none.
     """
     engine = Engine.load(name)
     if date is None:
@@ -232,6 +232,8 @@ def at(name: str, date: str | None) -> Engine:
     if not _is_date(date, DATES):
         raise InputError("date", "", f"is {date!r}, which is no date", "Give YYYY, YYYY-MM or YYYY-MM-DD")
     found = next((period for period in _periods(engine.file) if period.until and date[: len(period.until)] <= period.until), engine)
+    if len(date) == len("2026"):
+        return found
     day = date + DATES[len(date)]
     return replace(found, since=max(_quarter(day), *(row.since.value for row in found.releases if row.since.value <= day), ""))
 
