@@ -93,7 +93,7 @@ class Engine:
     that the chip waits for the host per step, and per sequence and step; None means that the generic constant holds. `until` is the
     last day (YYYY-MM-DD) or month (YYYY-MM) of the period that the file describes, None for today's; `of` names the engine whose earlier
     period that is. `since` is the first day of the quarter of a year as of which it was loaded, or of its last release before that
-    date, whichever is later; "" today.
+    date, whichever is later; the year where no month is known, "" today.
     """
 
     name: str
@@ -165,7 +165,7 @@ class Engine:
 
         Each release in that quarter begins another period: 2026Q2.1 is that after the first.
         """
-        if not self.since:
+        if len(self.since) <= len("2026"):
             return ""
         first = _quarter(self.since)
         passed = sum(first <= row.since.value <= self.since for row in self.releases if family in row.families)
@@ -224,7 +224,7 @@ def at(name: str, date: str | None) -> Engine:
     """The engine as it was on a date that is as exact as known (YYYY, YYYY-MM or YYYY-MM-DD): its earliest period that had not ended.
 
     None is today; of a year or a month the first day counts. A period that is named itself, or a file of the user, is what it is.
-    Where a month is known it knows since when it is the same. Raises InputError when the engine is not known or the date is none.
+    It knows since when it is the same. Raises InputError when the engine is not known or the date is none.
     """
     engine = Engine.load(name)
     if date is None:
@@ -233,7 +233,7 @@ def at(name: str, date: str | None) -> Engine:
         raise InputError("date", "", f"is {date!r}, which is no date", "Give YYYY, YYYY-MM or YYYY-MM-DD")
     found = next((period for period in _periods(engine.file) if period.until and date[: len(period.until)] <= period.until), engine)
     if len(date) == len("2026"):
-        return found
+        return replace(found, since=date)
     day = date + DATES[len(date)]
     return replace(found, since=max(_quarter(day), *(row.since.value for row in found.releases if row.since.value <= day), ""))
 

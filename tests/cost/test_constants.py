@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from assay._base.facts import Fact
 from assay.calibrate.terms import terms
 from assay.chips import Chip
-from assay.cost.constants import MOST_ACCEPTED, Calibration, Constants, Level, Where, generic, levels, own_level, shipped
+from assay.cost.constants import MOST_ACCEPTED, TAUGHT, Calibration, Constants, Level, Where, generic, levels, own_level, shipped
 from assay.engines import Engine
 
 KERNELS = "kernel-by-kernel"
@@ -81,26 +81,27 @@ def test_without_levels_generic_physics_is_left() -> None:
 
 
 @pytest.mark.parametrize(
-    ("date", "expected"),
+    ("date", "few", "expected"),
     [
-        ("2025-02", 1.0),
-        ("2025-06", 2.0),
-        ("2025-08", 2.0),
-        ("2026-01", 3.0),
-        ("2026-04", 3.0),
-        ("2026-07", 5.0),
-        ("2027-01", 5.0),
-        (None, 5.0),
+        ("2025-02", 1, 1.0),
+        ("2025-06", 1, 2.0),
+        ("2025-08", 1, 2.0),
+        ("2026-01", 1, 3.0),
+        ("2026-04", 1, 3.0),
+        ("2026-07", 1, 5.0),
+        ("2027-01", 1, 5.0),
+        (None, TAUGHT, 5.0),
+        (None, TAUGHT - 1, 3.0),
     ],
 )
-def test_of_quarters_the_engines_counts_else_the_last_before_it(date: str | None, expected: float) -> None:
-    """Of today's engine the last; before the first, none. Levels of other engines are of no account."""
+def test_of_quarters_the_engines_counts_else_the_last_before_it(date: str | None, few: int, expected: float) -> None:
+    """Of today's engine the last that more than a few runs taught; before the first, none. Levels of other engines are of no account."""
     calibration = Calibration(
         (
-            level(3.0, "vllm", "hopper", "", "2026Q1"),
+            level(3.0, "vllm", "hopper", "", "2026Q1", runs=TAUGHT),
             level(2.0, "vllm", "hopper", "", "2025Q2"),
-            level(5.0, "vllm", "hopper", "", "2026Q3"),
-            level(9.0, "sglang", "hopper", "", "2026Q2"),
+            level(5.0, "vllm", "hopper", "", "2026Q3", runs=few),
+            level(9.0, "sglang", "hopper", "", "2026Q2", runs=TAUGHT),
         )
     )
     engine = Engine.load(f"vllm@{date}") if date else VLLM

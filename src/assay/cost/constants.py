@@ -19,6 +19,7 @@ from assay.engines import Engine
 
 Table = dict[str, float]
 
+TAUGHT = 5  # runs: fewer tell of their own conditions more than of what an engine is today
 MOST_ACCEPTED = 0.98  # of drafted tokens: text holds surprises for any draft
 
 
@@ -106,13 +107,13 @@ class Calibration:
         return {"": self}
 
     def holding(self, chip: Chip, engine: Engine) -> tuple[Level, ...]:
-        """The levels that are for this chip under this engine: of quarters the engine's, else the last before it, of today's the last.
+        """The levels that are for this chip under this engine: of quarters the engine's, else the last before it.
 
-        What the chip's own file was calibrated to comes last, in the place of the level of the chip alone.
+        Today's engine has the last quarter that more than a few runs taught. What the chip's own file was calibrated to comes last, in the place of the level of the chip alone.
         """
         levels = [level for level in self.levels if level.holds(chip, engine.name)]
-        now = engine.period(chip.family) or "9999"
-        passed = [level.where.quarter for level in levels if level.where.quarter <= now]
+        now, least = engine.period(chip.family) or "9999", 0 if engine.since else TAUGHT
+        passed = [level.where.quarter for level in levels if level.where.quarter <= now and level.runs >= least]
         holding = [level for level in levels if level.where.quarter in ("", max(passed, default=""))]
         own = own_level(chip, engine.name)
         return (*(level for level in holding if level.where != Where("", "", chip.name)), own) if own else tuple(holding)
