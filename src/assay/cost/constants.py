@@ -109,7 +109,8 @@ class Calibration:
     def holding(self, chip: Chip, engine: Engine) -> tuple[Level, ...]:
         """The levels that are for this chip under this engine: of quarters the engine's, else the last before it.
 
-        Today's engine has the last quarter that more than a few runs taught. What the chip's own file was calibrated to comes last, in the place of the level of the chip alone.
+        Today's engine has the last quarter that more than a few runs taught. What the chip's own file was calibrated to comes last, in the
+        place of the level of the chip alone.
         """
         levels = [level for level in self.levels if level.holds(chip, engine.name)]
         now, least = engine.period(chip.family) or "9999", 0 if engine.since else TAUGHT
