@@ -269,6 +269,11 @@ def test_overrides_change_the_defaults_of_their_families(tmp_path: Path) -> None
         ('version = "1"', 'version = "1"\nof = "vllm"', r"until: is missing beside of = 'vllm'\. Add the last day"),
         ('version = "1"', 'version = "1"\nof = "vlm"\nuntil = "2024-12"', r"of: 'vlm' is no other engine of the catalogue\. Use one of"),
         ('version = "1"', 'version = "1"\nuntil = "2024"', r"until: is '2024', which is no date\. Give YYYY-MM or YYYY-MM-DD"),
+        (
+            "[features]",
+            '[[release]]\nfamilies = ["mine"]\nsince = "2026-05"\n[features]',
+            r"release\[\]\.since: is '2026-05', which is no day\. Give",
+        ),
         ('version = "1"', 'version = "1"\nuntil = "2024-12-32"', r"until: is '2024-12-32', which is no date"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 
 from assay.points import Point
 from assay.validate.traffic import BLOCK, Unpredicted, traffic
-from assay.validate.unstated import of_dataset, prompts, unstated
+from assay.validate.unstated import drafting, of_dataset, prompts, unstated
 
 MODEL = "llama-3.1-8b"
 
@@ -108,3 +108,16 @@ def test_a_common_start_alone_parts_after_it() -> None:
 def test_data_sets_are_looked_up_by_collection_and_model() -> None:
     """Nothing is known of others."""
     assert of_dataset("nobody", MODEL, "input") is None
+
+
+@pytest.mark.parametrize(
+    ("family", "date", "drafts"),
+    [
+        ("sambanova-rdu", "2024-08", False), ("sambanova-rdu", "2024-09-10", True), ("sambanova-rdu", "2024-12-31", True),
+        ("sambanova-rdu", "2026", False), ("cerebras-wafer", "2024-09", False), ("cerebras-wafer", "2026", True),
+        ("groq-lpu", "2026", False), ("cerebras-wafer", None, False),
+    ],
+)  # fmt: skip
+def test_shared_endpoints_draft_from_one_month_to_another(family: str, date: str | None, drafts: bool) -> None:
+    """Days count by their month; where no end is known they go on, and without a date none does."""
+    assert drafting(family, date) is drafts
