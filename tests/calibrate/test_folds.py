@@ -105,11 +105,22 @@ def test_each_run_has_the_constants_without_its_fold(known: Any, made: MakePoint
     assert found[-1] is known.result.calibration
 
 
-def test_folds_of_a_validation_are_fitted_to_its_own_runs(made: MakePoint) -> None:
-    """From the shipped constants onwards, with progress."""
+@pytest.mark.parametrize(("known", "stage"), [(False, "fit, round 1 of 1"), (True, "fit, observing")])
+def test_folds_of_a_validation(known: bool, stage: str, made: MakePoint) -> None:
+    """Fitted to its own runs from the shipped constants onwards, or left out of these alone; with progress."""
     points = [made(chip=chip, concurrency=float(users)) for chip in ("h100-sxm", "mi300x") for users in (2, 8)]
     told: list[str] = []
-    found = refitted("chip", Work(progress=lambda done, whole, said: told.append(said)))(points)
+    found = refitted("chip", Work(progress=lambda done, whole, said: told.append(said)), known)(points)
     assert found[0] is found[1] is not found[2]
-    assert told == ["fit, round 1 of 1"] * len(told)
+    assert told == [stage] * len(told)
     assert told
+
+
+def test_what_taught_constants_need_not_be_fitted_again(known: Any) -> None:
+    """Where the fit ended, the same constants come of leaving a fold out, whether or not the fit is known."""
+    pool = known.result.pool
+    anew = Result(pool, pool.at(known.result.fitted.factors), known.result.calibration)
+    points = [each.point for each in pool.observations]
+    for one, other in zip(*(left_out(each, points, "chip") for each in (anew, known.result)), strict=True):
+        assert moved(one, other, pool) < 1e-3
+    assert anew.fitted.objective == pytest.approx(known.result.fitted.objective)

@@ -90,12 +90,13 @@ def test_without_levels_generic_physics_is_left() -> None:
         ("2026-04", 1, 3.0),
         ("2026-07", 1, 5.0),
         ("2027-01", 1, 5.0),
+        ("2026", TAUGHT, 1.0),
         (None, TAUGHT, 5.0),
         (None, TAUGHT - 1, 3.0),
     ],
 )
 def test_of_quarters_the_engines_counts_else_the_last_before_it(date: str | None, few: int, expected: float) -> None:
-    """Of today's engine the last that more than a few runs taught; before the first, none. Levels of other engines are of no account."""
+    """Of today's engine the last that more than a few runs taught; before the first, and of a year alone, none."""
     calibration = Calibration(
         (
             level(3.0, "vllm", "hopper", "", "2026Q1", runs=TAUGHT),

@@ -52,13 +52,25 @@ def _told(progress: Progress | None, turn: int, rounds: int) -> Callable[[int, i
     return partial(progress, f"round {turn} of {rounds}") if progress else None
 
 
+def taught(points: Sequence[Point], terms: Terms, executor: Executor | None, progress: Progress | None, by: Calibration) -> Result:
+    """A calibration with the runs that taught it, as if the fit had just ended in it; `progress` as of `fit`."""
+    pool = _pool(points, terms, by, executor, partial(progress, "observing") if progress else None)
+    return Result(pool, pool.at(pool.factors(by)), by)
+
+
 def _round(
     points: Sequence[Point], terms: Terms, start: Calibration, executor: Executor | None, progress: Callable[[int, int], None] | None
 ) -> Result:
-    observations = observed(points, start, executor, progress)
-    pool = Pool(observations, rows(observations, terms), terms, pooled(terms))
+    pool = _pool(points, terms, start, executor, progress)
     fitted = pool.fit(pool.factors(start))
     return Result(pool, fitted, pool.calibration(fitted.factors, fitted.deviations))
+
+
+def _pool(
+    points: Sequence[Point], terms: Terms, start: Calibration, executor: Executor | None, progress: Callable[[int, int], None] | None
+) -> Pool:
+    observations = observed(points, start, executor, progress)
+    return Pool(observations, rows(observations, terms), terms, pooled(terms))
 
 
 def observed(

@@ -5,7 +5,7 @@ from hashlib import blake2b
 
 import numpy as np
 
-from assay.calibrate.fit import Result, fit
+from assay.calibrate.fit import Result, fit, taught
 from assay.calibrate.terms import terms
 from assay.cost.constants import Calibration, shipped
 from assay.points import Point
@@ -45,15 +45,19 @@ def without(result: Result, folds: Sequence[str]) -> dict[str, Calibration]:
     return found
 
 
-def refitted(kind: str, work: Work) -> Under:
-    """Constants for each of some runs that are fitted to those of other folds, from the shipped ones onwards."""
+def refitted(kind: str, work: Work, known: bool) -> Under:
+    """Constants for each of some runs that never saw its fold, from the shipped ones onwards.
+
+    Where the runs are `known`, the shipped constants are already fitted to them; else they are fitted to them first.
+    """
 
     def under(points: Sequence[Point]) -> list[Calibration]:
         def told(stage: str, done: int, whole: int) -> None:
             if work.progress:
                 work.progress(done, whole, f"fit, {stage}")
 
-        return left_out(fit(points, terms(), work.executor, told, shipped()), points, kind)
+        result = (taught if known else fit)(points, terms(), work.executor, told, shipped())
+        return left_out(result, points, kind)
 
     return under
 

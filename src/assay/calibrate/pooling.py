@@ -142,8 +142,16 @@ class Pool:
             if damping > FIRMEST or (little and damping <= DAMPING):  # a short step may gain little far from the minimum
                 break
             damping *= FIRMER if gained < POOR * promised else 1 / FIRMER if little or gained > GOOD * promised else 1.0
+        return self._ended(factors, predicted, slopes, weight, best)
+
+    def at(self, factors: Floats) -> Fitted:
+        """Factors as they are, where a fit to the same rows has ended."""
+        predicted, slopes = self.predict(factors)
+        return self._ended(factors, predicted, slopes, self.rows.weight, self._objective(factors, predicted, self.rows.weight))
+
+    def _ended(self, factors: Floats, predicted: Floats, slopes: Floats, weight: Floats, objective: float) -> Fitted:
         last = self._step(factors, predicted, slopes, weight)
-        return Fitted(factors, self._deviations(last), last.step, predicted, slopes, best)
+        return Fitted(factors, self._deviations(last), last.step, predicted, slopes, objective)
 
     def refit(self, fitted: Fitted, mask: Floats) -> Floats:
         """Factors without some rows, by one step of the same normal equations from those of all: what it has beyond that of all rows."""
@@ -199,6 +207,8 @@ class Pool:
 
     def _step(self, factors: Floats, predicted: Floats, slopes: Floats, weight: Floats, damping: float = 0.0) -> "_Step":
         """The step to the minimum of the objective as it is nearby; with damping, shorter."""
+        from scipy.linalg import cho_factor, cho_solve
+
         if not len(predicted):
             return _Step(-factors, np.zeros(0, np.int64), np.zeros((0, 0)))
         values = np.einsum("rj,rljf->rlf", slopes, self.roots[self.levels[self.rows.run]]).reshape(
@@ -214,8 +224,10 @@ class Pool:
         for _ in range(SOLVES):
             trust = weight / (1 + ((error - design.times(found)) / wide) ** 2)
             held = (freedom + 1) / (freedom + (now + found)[told] ** 2)
-            normal = design.normal(trust, told) + np.diag(held + damping)
-            step = np.linalg.solve(normal, design.back(trust * error)[told] - held * now[told])
+            normal = design.normal(trust, told)
+            normal[np.diag_indices(len(told))] += held + damping
+            back = design.back(trust * error)[told] - held * now[told]
+            step = cho_solve(cho_factor(normal, check_finite=False), back, check_finite=False)
             moved, found[told] = float(np.abs(step - found[told]).max(initial=0.0)), step
             if moved < STILL:
                 break

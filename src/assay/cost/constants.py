@@ -109,11 +109,11 @@ class Calibration:
     def holding(self, chip: Chip, engine: Engine) -> tuple[Level, ...]:
         """The levels that are for this chip under this engine: of quarters the engine's, else the last before it.
 
-        Today's engine has the last quarter that more than a few runs taught. What the chip's own file was calibrated to comes last, in the
-        place of the level of the chip alone.
+        Today's engine has the last quarter that more than a few runs taught, one of which only the year is known has none. What the chip's
+        own file was calibrated to comes last, in the place of the level of the chip alone.
         """
         levels = [level for level in self.levels if level.holds(chip, engine.name)]
-        now, least = engine.period(chip.family) or "9999", 0 if engine.since else TAUGHT
+        now, least = (engine.period(chip.family), 0) if engine.since else ("9999", TAUGHT)
         passed = [level.where.quarter for level in levels if level.where.quarter <= now and level.runs >= least]
         holding = [level for level in levels if level.where.quarter in ("", max(passed, default=""))]
         own = own_level(chip, engine.name)
