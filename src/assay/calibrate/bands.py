@@ -23,7 +23,7 @@ from assay.validate.validation import Validation, stated
 WITHIN = 0.93  # of the numbers, which are of few configurations: of the numbers of a new one 0.89 lie within
 PAIRED = ("chip", "model", "sibling")  # what is known where runs of an engine on a family were seen
 FEW = 30  # numbers: with fewer a load has no band of its own
-VARIED = 6  # configurations: the numbers of one go together, and with fewer an engine on a family has no band of its own
+VARIED = 4  # configurations, whose numbers go together: of 3, 4 and 6 the fewest with which bands still held a new one
 FEWEST = 3  # with fewer not even any load has one, and that of what is known less well holds
 SET_WITHIN, SET_FEW = 0.80, 10  # of each collection of so many numbers
 
