@@ -154,10 +154,12 @@ def accuracy(kind: str) -> str:
     """The last errors of runs left out of the fit (docs/accuracy.json), written by `make calibrate`.
 
     Errors as a `whole`, by `load` or in `short`, of configurations left out; by kind of fold (`folds`); of the `decisions`; those of other
-    simulators (`peers`, `stated`); what was `reached` or `skipped`. And those without each of the `terms` (docs/ablation.json).
+    simulators (`peers`, `stated`); what was `reached` or `skipped`. And those without each of the `terms` (docs/ablation.json), and
+    after points of one's `own` (docs/own_points.json).
     """
-    if kind == "terms":
-        return _terms(json.loads((ROOT / "docs" / "ablation.json").read_text(encoding="utf-8")))
+    if kind in _ASIDE:
+        file, said = _ASIDE[kind]
+        return said(json.loads((ROOT / "docs" / file).read_text(encoding="utf-8")))
     told = json.loads((ROOT / "docs" / "accuracy.json").read_text(encoding="utf-8"))
     first = told["folds"]["configuration"]
     if kind == "reached":
@@ -212,6 +214,19 @@ def _terms(errors: Mapping[str, Mapping[str, float]]) -> str:
     """Errors of left-out configurations with all fitted constants, and with each in turn left at its generic value."""
     rows = ([f"without `{name}`" if name else "all", *(f"{each[key] * 100:.1f}" for key in _ABLATED)] for name, each in errors.items())
     return table(("constants", *_ABLATED.values()), rows)
+
+
+def _own(told: Mapping[str, Any]) -> str:
+    """By set, chip and engine the errors of a chip that was left out, before and after two runs of its own."""
+    groups = told["groups"]
+    medians = ", ".join(f"{told[name]:.1%} {name}".replace("%", " %") for name in ("before", "after"))
+    said = f"Medians of {len(groups)} sets, chips and engines: {medians}; {told['worse']} of them became worse."
+    heads = ("set", "chip", "engine", "numbers", "before", "after")
+    rows = ([*(row[name] for name in heads[:3]), str(row["numbers"]), _share(row["before"]), _share(row["after"])] for row in groups)
+    return f"{said}\n\n{table(heads, rows)}"
+
+
+_ASIDE = {"terms": ("ablation.json", _terms), "own": ("own_points.json", _own)}
 
 
 def _typical(row: Mapping[str, Any]) -> tuple[str, str, str]:

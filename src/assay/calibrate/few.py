@@ -77,16 +77,17 @@ def updated(points: Points, chip: Chip, filled: Mapping[str, Any]) -> Update:
     _check_chips(points, chip)
     given = [_completed(point, chip, filled) for point in points.runs]
     _check_engines(points, given, chip)
-    what, calibration = replace(terms().wide, robust=BELIEVED), shipped()
-    found = [each for each in (observe(point, calibration) for point in given) if each]
-    pool = _pool(found, what, calibration, points)
+    calibration = shipped()
+    pool = own(_observed(given, calibration), calibration)
+    if not len(pool.rows.run):
+        remedy = "Give rows with chip, model, engine, load, lengths and a measured value; `assay validate --data FILE` says what is lacking"
+        raise InputError(points.files[0], "", "no run in it can be predicted and held against a number", remedy)
     before = float(np.median(_errors(pool, pool.predict(np.zeros_like(pool.prior))[0])))
     for turn in range(1, ROUNDS + 1):
         fitted = pool.fit()
         made = Calibration((*calibration.levels, *pool.calibration(fitted.factors).levels))
         if turn < ROUNDS:
-            found = [each for each in (observe(point, made) for point in given) if each]
-            pool = _pool(found, what, calibration, points)
+            pool = own(_observed(given, made), calibration)
     after = _left_out(pool, fitted.factors) if len(set(pool.rows.run.tolist())) > 1 else None
     engines = tuple(dict.fromkeys(key.where.engine for key in pool.keys))
     found_levels = pool.calibration(fitted.factors, fitted.deviations).levels
@@ -129,14 +130,19 @@ def _check_engines(points: Points, given: Sequence[Point], chip: Chip) -> None:
             raise InputError(points.files[0], "engine", problem, f"It runs on: {', '.join(engine.runs_on)}")
 
 
-def _pool(found: Sequence[Observation], what: Terms, calibration: Calibration, points: Points) -> Pool:
-    usable = rows(found, what) if found else None
-    if usable is None or not len(usable.run):
-        remedy = "Give rows with chip, model, engine, load, lengths and a measured value; `assay validate --data FILE` says what is lacking"
-        raise InputError(points.files[0], "", "no run in it can be predicted and held against a number", remedy)
+def _observed(given: Sequence[Point], calibration: Calibration) -> list[Observation]:
+    return [each for each in (observe(point, calibration) for point in given) if each]
+
+
+def own(found: Sequence[Observation], calibration: Calibration) -> Pool:
+    """Runs of one's own with one level, of their engine on their chip, whose factors multiply the constants of a calibration.
+
+    Its prior is as wide as what the calibration does not know of them.
+    """
+    what = replace(terms().wide, robust=BELIEVED)
     shares = {each.where.engine: _unknown(each, calibration, what) for each in found}
     spread = np.array(what.spread)
-    return Pool(found, usable, what, Levels(_keys, partial(_base, calibration), lambda key: spread * shares[key.where.engine]))
+    return Pool(found, rows(found, what), what, Levels(_keys, partial(_base, calibration), lambda key: spread * shares[key.where.engine]))
 
 
 def _unknown(observation: Observation, calibration: Calibration, what: Terms) -> float:
