@@ -8,6 +8,7 @@ of configurations that it never saw.
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -46,9 +47,13 @@ def residuals(validation: Validation) -> Iterator[Residual]:
     """Those of a validation's scored numbers."""
     for point, number, guess, said in validation.rows():
         if guess.predicted and number.scored and number.value and not stated(point, number):
-            chip = Chip.load(str(point.said("chip")))
-            told = chip.execution, said.known, said.load, kind(number), str(point.said("set"))
+            told = _execution(str(point.said("chip"))), said.known, said.load, kind(number), str(point.said("set"))
             yield Residual(*told, _log(number, guess.predicted), said.pair, block(point, "configuration"))
+
+
+@cache
+def _execution(chip: str) -> str:
+    return Chip.load(chip).execution
 
 
 def _log(number: Number, predicted: float) -> float:
@@ -146,7 +151,7 @@ def rebanded(validation: Validation, tables: Mapping[str, Table]) -> Validation:
     for point, said in zip(validation.chosen, validation.told, strict=True):
         guesses = said.guesses
         if said.known:
-            table = tables[Chip.load(str(point.said("chip"))).execution]
+            table = tables[_execution(str(point.said("chip")))]
             guesses = tuple(_within(table, said, number, guess) for number, guess in zip(point.numbers, said.guesses, strict=True))
         told.append(replace(said, guesses=guesses))
     return replace(validation, told=tuple(told))
