@@ -4,7 +4,8 @@ PYTHONPATH=src python docs/make_own_points.py
 
 Of each set, chip and engine two runs of one period of the engine are drawn, three times over. The others of that period are predicted by
 constants fitted without the chip, and by these updated with the two runs as `assay calibrate` does. In closed form, after one simulation of
-each run. MLPerf's Server runs are not among them: their load is tuned to the edge of what their system sustains.
+each run. MLPerf's Server runs are not among them: their load is tuned to the edge of what their system sustains. Nor are resident
+pipelines, which have too few runs.
 """
 
 import json
