@@ -65,7 +65,7 @@ def draws(periods: dict[str, list[Observation]], name: str) -> Iterator[list[Obs
 
 def errors(pool: Pool, factors: Floats) -> list[float]:
     """Those of the numbers of the others."""
-    size = np.abs(np.exp(pool.figures(factors) - pool.rows.measured) - 1)
+    size = np.abs(np.exp(pool.predict(factors)[0] - pool.rows.measured) - 1)
     places = zip(pool.rows.run.tolist(), pool.rows.place.tolist(), size.tolist(), strict=True)
     return [error for run, place, error in places if run >= OWN and asked(pool.observations[run].point.numbers[place])]
 

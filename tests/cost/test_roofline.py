@@ -1,5 +1,6 @@
 """The time of one op on one machine."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -87,15 +88,23 @@ def test_launches_by_kind_of_op_and_step() -> None:
     assert latency_seconds(Op("x", "attention", 1), here, DECODE) == fixed["kernel"]
     assert latency_seconds(Op("x", "attention", 1), here, MIXED) == 2 * fixed["mixed_kernel"]
     assert latency_seconds(Op("x", "collective", 1), here, MIXED) == 0
-    assert latency_seconds(Op("x", "gemm", 1, opens_layer=True), here, DECODE) == fixed["kernel"] + fixed["layer"]
+    assert latency_seconds(Op("x", "gemm", 1, opens=4096), here, DECODE) == fixed["kernel"] + 64 * fixed["layer"]
+
+
+def test_time_of_a_layer_grows_with_the_root_of_its_width() -> None:
+    """Twice as long for four times as many hidden channels, where layers take time of their own."""
+    here = fold(Model.load("llama-3.1-8b"), part(chip="cerebras-wse3"))[1]
+    narrow, wide = (latency_seconds(Op("x", "vector", 1, opens=width), here, DECODE) for width in (4096, 16384))
+    assert narrow == 64 * here.constants.fixed["layer"] > 0
+    assert wide == 2 * narrow
 
 
 def test_a_resident_pipeline_waits_for_layers_not_for_the_host() -> None:
-    """No host time and no launches, but a fixed time per layer."""
+    """No host time and no launches, but a time per layer."""
     times, here = fold(Model.load("llama-3.1-8b"), part(chip="cerebras-wse3"))
     by_resource = dict(zip(RESOURCES, split(times.latency, Step(DECODE, 1, 1, [1.0], [0.0], [0.0])), strict=True))
     assert by_resource["host"] == 0
-    assert by_resource["latency"] == pytest.approx(32 * here.constants.fixed["layer"])
+    assert by_resource["latency"] == pytest.approx(32 * math.sqrt(4096) * here.constants.fixed["layer"])
 
 
 def test_an_engine_that_tells_its_host_time_is_believed() -> None:

@@ -57,7 +57,7 @@ def test_a_state_space_layer_by_hand() -> None:
     scan = one(ops, "recurrence")
     assert (scan.count, scan.weights, scan.flops) == (23, 3 * 64 / 2, 64 / 2 * 5 * 64 * 128)
     assert one(ops, "gated norm").weights == inner / 2
-    assert sum(op.count for op in ops if op.opens_layer) == 52
+    assert sum(op.count for op in ops if op.opens) == 52
     assert one(ops, "expert up projection").weights == 128 * 2688 * 1856 / 2
 
 
@@ -120,7 +120,7 @@ def test_a_broken_recurrence_is_found(name: str, changes: dict[str, object]) -> 
 def test_heads_for_further_tokens_attend(name: str) -> None:
     """A model that drafts for itself does so with a layer of attention and its last FFN, never with a recurrence."""
     drafting = [op for op in lowered(name, tp=2, speculate="2:0.6") if op.passes]
-    assert [op.count for op in drafting if op.opens_layer] == [1]
+    assert [op.count for op in drafting if op.opens] == [1]
     assert any(op.reach for op in drafting)
     assert not any(op.state_bytes for op in drafting)
     assert isinstance(Model.load(name).architecture.layers[0].attention, Recurrence)

@@ -134,10 +134,11 @@ class Pool:
             step = self._step(factors, predicted, slopes, weight, damping).step
             tried = factors + step
             promised = best - self._objective(tried, predicted + self._along(slopes, step), weight)
-            objective = self._objective(tried, self.figures(tried), weight)
+            there = self.predict(tried)  # with slopes, which nearly every step needs: they are cheap beside the sums
+            objective = self._objective(tried, there[0], weight)
             gained = best - objective
             if gained > 0:
-                (predicted, slopes), factors, best = self.predict(tried), tried, objective
+                (predicted, slopes), factors, best = there, tried, objective
             little = max(gained, promised) < SMALL * best + NOTHING
             if damping > FIRMEST or (little and damping <= DAMPING):  # a short step may gain little far from the minimum
                 break
@@ -169,11 +170,6 @@ class Pool:
         """Logarithm of each row (R,) and its slope to the logarithm of each constant (R, J)."""
         moved = self._under(factors, np.vstack([np.zeros(len(self.terms.names)), NUDGE * np.eye(len(self.terms.names))]))
         return moved[0], ((moved[1:] - moved[0]) / NUDGE).T
-
-    def figures(self, factors: Floats) -> Floats:
-        """Logarithm of each row (R,)."""
-        found: Floats = self._under(factors, np.zeros((1, len(self.terms.names))))[0]
-        return found
 
     def _under(self, factors: Floats, nudges: Floats) -> Floats:
         """Logarithm of each row under each nudge (N, J) of the constants: (N, R)."""

@@ -98,7 +98,7 @@ def by_use(ops: Iterable[Op]) -> tuple[list[Op], list[Op]]:
 
 def depth_of(ops: Iterable[Op]) -> int:
     """Layers that the ops run through."""
-    return sum(op.count for op in ops if op.opens_layer)
+    return sum(op.count for op in ops if op.opens)
 
 
 def _stage_bytes(part: Part, ops: Iterable[Op]) -> float:

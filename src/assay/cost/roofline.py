@@ -1,5 +1,6 @@
 """Time of one op: the slower of its arithmetic and its memory traffic, plus what does not depend on the work."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,11 +102,13 @@ def network_seconds(op: Op, machine: Machine, units: Floats) -> Floats:
 
 
 def latency_seconds(op: Op, machine: Machine, kind: int) -> float:
-    """Time of one execution that no work explains: kernel launches and the fixed time of a layer."""
+    """Time of one execution that no work explains: kernel launches and the time of a layer, which grows with the root of its width.
+
+    Its square root lies between what takes equally long in each layer and the ways through the arrays that hold one, which grow with it.
+    """
     fixed = machine.constants.fixed
     launches = 0 if op.kind == "collective" else 2 if op.kind == "attention" and kind == MIXED else 1
-    layer = fixed["layer"] if op.opens_layer else 0.0
-    return launches * fixed["kernel" if kind == DECODE else "mixed_kernel"] + layer
+    return launches * fixed["kernel" if kind == DECODE else "mixed_kernel"] + fixed["layer"] * math.sqrt(op.opens)
 
 
 def decode_slope(reach: Reach, op: Op, machine: Machine, width: int = 1) -> tuple[float, float]:

@@ -96,7 +96,7 @@ class Lowering:
             copies=self.tp // shards,
             shards=shards,
             activation_bytes=2 * values * ACTIVATION_BYTES,
-            opens_layer=opens,
+            opens=self.hidden if opens else 0,
         )
 
     def exchange(self, name: str, count: int, pattern: str, group: int, values: float) -> Iterator[Op]:
