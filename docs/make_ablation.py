@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from make_calibration import digest
 
 from assay.calibrate.fit import fit
 from assay.calibrate.folds import cut
@@ -87,7 +88,7 @@ def main() -> None:
         for name, each in workers.map(_each, ("", *terms().names)):
             found[name] = each
             print(name or "all terms", each["all"], flush=True)
-    TARGET.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    TARGET.write_text(json.dumps({"constants": digest("fitted"), "terms": found}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

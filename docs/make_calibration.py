@@ -33,6 +33,7 @@ STARTED = time.perf_counter()
 ONWARDS = 2  # rounds
 TENTHS: dict[str, int] = {}  # of each stage, what was told last
 ACCURACY = Path(__file__).with_name("accuracy.json")
+MADE = ("fitted", "bands")
 KEPT = ("rows", "predicted", "scored", "stated", "median_error", "coverage", "half_width", "by_quality", "by_set", "by_load", "typical")
 WHOLE = ("peers", "decisions", "skipped", "assumptions")
 
@@ -66,12 +67,12 @@ def summary(found: dict[str, Validation]) -> dict[str, Any]:
     first["decisions"].pop("cells")
     folds = {kind: {name: each[name] for name in KEPT} for kind, each in whole.items()}
     first["peers"]["same_rows"] = whole["model"]["peers"]["same_rows"]  # those runs are told apart by model alone
-    return {"assay_version": assay.__version__, "constants": digest(), "folds": folds, **{name: first[name] for name in WHOLE}}
+    return {"assay_version": assay.__version__, "constants": digest(*MADE), "folds": folds, **{name: first[name] for name in WHOLE}}
 
 
-def digest() -> str:
-    """Changes with the constants, the bands and the numbers that they were fitted to."""
-    files = (DATA / "calibration" / "fitted.toml", DATA / "calibration" / "bands.toml", SHIPPED)
+def digest(*names: str) -> str:
+    """Changes with some files of data/calibration, and with the numbers that they were fitted to."""
+    files = (*(DATA / "calibration" / f"{name}.toml" for name in names), SHIPPED)
     return hashlib.blake2b(b"".join(file.read_bytes() for file in files), digest_size=12).hexdigest()
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from make_calibration import digest
 
 from assay.calibrate.few import own
 from assay.calibrate.fit import Result, taught
@@ -98,7 +99,7 @@ def main() -> None:
         if each:
             found.append({**dict(zip(("set", "chip", "engine"), key, strict=True)), **each})
             print(*key, f"{each['before']:.0%} -> {each['after']:.0%}", flush=True)
-    TARGET.write_text(json.dumps(summary(found), indent=1) + "\n", encoding="utf-8")
+    TARGET.write_text(json.dumps({"constants": digest("fitted"), **summary(found)}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

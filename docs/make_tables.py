@@ -177,7 +177,7 @@ def accuracy(kind: str) -> str:
     return table(heads, map(_errors, groups))
 
 
-_FEWEST = 20  # numbers of a line that says something of a set
+_FEWEST = 15  # numbers of a line that says something of a set
 
 
 def _folds(folds: Mapping[str, Any]) -> str:
@@ -210,8 +210,9 @@ _ABLATED = {
 }
 
 
-def _terms(errors: Mapping[str, Mapping[str, float]]) -> str:
+def _terms(told: Mapping[str, Any]) -> str:
     """Errors of left-out configurations with all fitted constants, and with each in turn left at its generic value."""
+    errors: Mapping[str, Mapping[str, float]] = told["terms"]
     rows = ([f"without `{name}`" if name else "all", *(f"{each[key] * 100:.1f}" for key in _ABLATED)] for name, each in errors.items())
     return table(("constants", *_ABLATED.values()), rows)
 

@@ -31,6 +31,8 @@ def test_configurations_keep_what_is_alike_together(made: MakePoint) -> None:
     assert block(used[0], "configuration") == block(used[1], "configuration") != block(made(isl=990.0), "configuration")
     others = [{"chip": "mi300x"}, {"engine": "sglang"}, {"weights": "fp8"}, {"isl": 300.0}, {"osl": 50.0}]
     assert len({block(made(**other), "configuration") for other in others}) == len(others)
+    shared = [made(load="single", isl=None, osl=None, model=model, concurrency=users) for model in ("a", "b") for users in (None, 1.0)]
+    assert len({block(each, "configuration") for each in shared}) == 2
 
 
 def test_configurations_are_dealt_into_folds_evenly(made: MakePoint) -> None:

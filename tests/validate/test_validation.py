@@ -72,6 +72,13 @@ def test_rows_that_cannot_be_predicted_say_why(tmp_path: Path) -> None:
     ]
 
 
+def test_chips_without_kernels_stand_apart(tmp_path: Path) -> None:
+    """A resident pipeline's errors are not those of chips that run kernels, whatever collection both are in."""
+    rows = [ROWS[0], {**ROWS[0], "chip": "cerebras-wse3", "engine": None, "tp": None}]
+    pl.DataFrame(rows).write_parquet(tmp_path / "t.parquet")
+    assert [each.labels["serving"] for each in validate([tmp_path / "t.parquet"]).scored] == ["aggregated", "resident pipeline"]
+
+
 def test_values_are_not_needed(tmp_path: Path) -> None:
     """A table without them is predicted and not scored."""
     pl.DataFrame(ROWS[:4]).drop("value").write_csv(tmp_path / "t.csv")

@@ -8,14 +8,12 @@ of configurations that it never saw.
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from itertools import product
 
 import numpy as np
 
 from assay._base.facts import Fact
 from assay.calibrate.folds import block
-from assay.chips import Chip
 from assay.points import Number
 from assay.search.evidence import ANY, ANYONE, KNOWN, METRICS, Pair, Table, band
 from assay.validate.predict import Guess, Told, kind, turned
@@ -47,13 +45,8 @@ def residuals(validation: Validation) -> Iterator[Residual]:
     """Those of a validation's scored numbers."""
     for point, number, guess, said in validation.rows():
         if guess.predicted and number.scored and number.value and not stated(point, number):
-            told = _execution(str(point.said("chip"))), said.known, said.load, kind(number), str(point.said("set"))
+            told = said.execution, said.known, said.load, kind(number), str(point.said("set"))
             yield Residual(*told, _log(number, guess.predicted), said.pair, block(point, "configuration"))
-
-
-@cache
-def _execution(chip: str) -> str:
-    return Chip.load(chip).execution
 
 
 def _log(number: Number, predicted: float) -> float:
@@ -151,7 +144,7 @@ def rebanded(validation: Validation, tables: Mapping[str, Table]) -> Validation:
     for point, said in zip(validation.chosen, validation.told, strict=True):
         guesses = said.guesses
         if said.known:
-            table = tables[_execution(str(point.said("chip")))]
+            table = tables[said.execution]
             guesses = tuple(_within(table, said, number, guess) for number, guess in zip(point.numbers, said.guesses, strict=True))
         told.append(replace(said, guesses=guesses))
     return replace(validation, told=tuple(told))

@@ -17,11 +17,15 @@ CONFIGURATIONS = 40  # folds into which blocks of like configurations are dealt:
 
 
 def block(point: Point, kind: str) -> str:
-    """What is left out together: a chip, a model, an engine, or a configuration (chip, engine, weights and lengths)."""
+    """What is left out together: a chip, a model, an engine, or a configuration (chip, engine, weights and lengths).
+
+    Of shared endpoints nobody states the lengths: the model tells theirs apart.
+    """
     if kind != "configuration":
         return str(point.said(kind))
     lengths = [point.said(f"{name}_nominal") or point.said(name) for name in ("isl", "osl")]
-    return "/".join(str(each) for each in (*(point.said(name) for name in ("chip", "engine", "weights")), *lengths))
+    models = [point.said("model")] if point.said("load") == "single" else []
+    return "/".join(str(each) for each in (*(point.said(name) for name in ("chip", "engine", "weights")), *lengths, *models))
 
 
 def cut(points: Sequence[Point], kind: str) -> list[str]:

@@ -37,7 +37,7 @@ class Journal:
         for place, each in zip(places, told, strict=True):
             self.told[place] = each
             guesses = [{name: value for name, value in asdict(guess).items() if value is not None} for guess in each.guesses]
-            lines.append(json.dumps([place, guesses, each.assumed, each.layout, each.known, each.load]))
+            lines.append(json.dumps([place, guesses, each.assumed, each.layout, each.known, each.load, each.execution]))
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("a", encoding="utf-8") as file:
             file.write("".join(f"{line}\n" for line in lines))

@@ -32,8 +32,8 @@ class Guess:
 class Told:
     """The guesses for all rows of a run, and what was assumed of the run.
 
-    `layout` in words, what was `known` and under which `load` its band was looked up, for which `pair` of engine and family: empty where
-    nothing was predicted.
+    `layout` in words, what was `known` and under which `load` its band was looked up, the chip's way of `execution`, for which `pair` of
+    engine and family: empty where nothing was predicted.
     """
 
     guesses: tuple[Guess, ...]
@@ -41,6 +41,7 @@ class Told:
     layout: str = ""
     known: str = ""
     load: str = ""
+    execution: str = ""
     pair: Pair = ANYONE
 
 
@@ -62,8 +63,9 @@ def told(point: Point, calibration: Calibration | None = None) -> Told:
     bands = weakest(assembly.parts, load, calibration, model)[1]
     guesses = tuple(_guess(number, simulated, sheet, bands) for number in point.numbers)
     least = max((known(part.chip, part.engine, calibration, model) for part in assembly.parts), key=KNOWN.index)
-    pair = assembly.parts[0].engine.name, assembly.parts[0].chip.family
-    return Told(guesses, tuple(said), " + ".join(layouts(assembly)), least, load, pair)
+    first = assembly.parts[0]
+    pair = first.engine.name, first.chip.family
+    return Told(guesses, tuple(said), " + ".join(layouts(assembly)), least, load, first.chip.execution, pair)
 
 
 def _guess(number: Number, simulated: Figures, sheet: Figures, bands: dict[str, tuple[float, float]]) -> Guess:
@@ -80,7 +82,9 @@ def kind(number: Number) -> str:
     metric = "tpot" if number.metric.endswith("per_user") else number.metric
     if metric not in LATENCIES:
         return "output_tokens_per_second"
-    return f"{metric}_tail" if number.statistic in ("p95", "p99", "p999") and metric != "itl" else metric
+    if number.statistic in ("p95", "p99", "p999") and metric != "itl":
+        return f"{metric}_tail"
+    return "ttft_mean" if (metric, number.statistic) == ("ttft", "mean") else metric
 
 
 def _band(number: Number, bands: dict[str, tuple[float, float]]) -> tuple[float, float]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 GROUP = ("set", "chip", "model", "metric", "statistic")
 LOTS = 8  # runs of one task: enough to share plants, few enough to show progress
 ECHO = 0.05
+RESIDENT = "resident-pipeline"
 FITTED = "constants are fitted to these numbers, but for what --folds leaves out"
 
 Under = Callable[[Sequence[Point]], Sequence[Calibration]]
@@ -55,12 +56,12 @@ class Validation:
     @cached_property
     def scored(self) -> tuple[Scored, ...]:
         """The numbers that predictions are held against."""
-        rows = [(point, number, guess) for point, number, guess, _ in self.rows() if guess.predicted is not None]
-        near = nearest(Known(point, number, guess.sheet or np.nan) for point, number, guess in rows)
+        rows = [(point, number, guess, said.execution) for point, number, guess, said in self.rows() if guess.predicted is not None]
+        near = nearest(Known(point, number, guess.sheet or np.nan) for point, number, guess, _ in rows)
         return tuple(
             Scored(
                 number.row,
-                labels(point, number),
+                labels(point, number, execution),
                 number.value or 0.0,
                 guess.predicted or 0.0,
                 guess.low or 0.0,
@@ -68,7 +69,7 @@ class Validation:
                 guess.sheet,
                 near.get(number.row),
             )
-            for point, number, guess in rows
+            for point, number, guess, execution in rows
             if number.scored and not stated(point, number)
         )
 
@@ -174,14 +175,16 @@ def stated(point: Point, number: Number) -> bool:
     return offered > 0 and number.value is not None and abs(number.value / offered - 1) < ECHO
 
 
-def labels(point: Point, number: Number) -> dict[str, str]:
-    """What a number is grouped by."""
+def labels(point: Point, number: Number, execution: str) -> dict[str, str]:
+    """What a number is grouped by; `execution` is the chip's way of it."""
     kept = {name: str(point.said(name) or "not stated") for name in ("set", "chip", "model", "engine")}
-    return {**kept, "metric": number.metric, "statistic": number.statistic, "load": regime(point), "serving": _serving(point)}
+    return {**kept, "metric": number.metric, "statistic": number.statistic, "load": regime(point), "serving": _serving(point, execution)}
 
 
-def _serving(point: Point) -> str:
-    """Whether anything but one engine and its model's own steps made the tokens."""
+def _serving(point: Point, execution: str) -> str:
+    """Whether anything but one engine and its model's own steps made the tokens, and whether kernels did."""
+    if execution == RESIDENT:
+        return RESIDENT.replace("-", " ")
     if point.said("speculate") or point.said("disaggregated"):
         return "speculation or disaggregated"
     return str(point.said("load") or "not stated") if point.said("set") == "mlperf" else "aggregated"
