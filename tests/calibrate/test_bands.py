@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,18 @@ from assay.validate.validation import Validation
 
 MakePoint = Callable[..., Point]
 KERNELS = "kernel-by-kernel"
+BLOCKS = count()
 
 
 def residual(value: float, **changes: Any) -> Residual:
-    """One number, by default of a run of which chip and engine are known."""
-    return Residual(
-        **{"execution": KERNELS, "known": "chip", "load": "open", "metric": "tpot", "collection": "a", "value": value, **changes}
-    )
+    """One number, by default of a run of which chip and engine are known, of a configuration of its own."""
+    told = {"execution": KERNELS, "known": "chip", "load": "open", "metric": "tpot", "collection": "a", "block": str(next(BLOCKS))}
+    return Residual(**{**told, "value": value, **changes})
+
+
+def enough(*rows: Residual) -> list[Residual]:
+    """These, of as many configurations as a band needs."""
+    return [replace(row, block=str(block)) for row in rows for block in range(FEWEST)]
 
 
 def band(found: Sequence[Band], known: str = "chip", load: str = ANY, pair: Pair = ANYONE) -> Band:
@@ -81,13 +87,8 @@ def test_loads_of_enough_numbers_have_bands_of_their_own() -> None:
 
 def test_what_is_known_differently_is_apart() -> None:
     """So are ways of execution, and metrics."""
-    rows = [
-        residual(0.1),
-        residual(0.5, known="relative"),
-        residual(0.9, execution="resident-pipeline"),
-        residual(-0.7, metric="ttft"),
-    ] * FEWEST
-    found = banded(rows)
+    apart = residual(0.5, known="relative"), residual(0.9, execution="resident-pipeline"), residual(-0.7, metric="ttft")
+    found = banded(enough(residual(0.1), *apart))
     assert band([each for each in found if each.execution == KERNELS]).factors["tpot"].high == pytest.approx(math.exp(0.1))
     assert band([each for each in found if each.execution == KERNELS]).factors["ttft"].low == pytest.approx(math.exp(-0.7))
     assert band(found, "relative").factors["tpot"].high == pytest.approx(math.exp(0.5))
@@ -112,7 +113,7 @@ def test_the_order_of_numbers_does_not_count() -> None:
 
 def test_for_whom_nothing_is_known_every_metric_has_a_band() -> None:
     """The widest of those that are known better; of metrics that nobody measured that of their mean, or of TPOT."""
-    rows = [residual(0.4), residual(-0.2, known="relative"), residual(0.9, metric="ttft")] * FEWEST
+    rows = enough(residual(0.4), residual(-0.2, known="relative"), residual(0.9, metric="ttft"))
     (last,) = (each for each in banded(rows) if each.known == KNOWN[-1])
     assert set(last.factors) == set(METRICS)
     assert (last.load, last.rows) == (ANY, 0)
@@ -121,9 +122,17 @@ def test_for_whom_nothing_is_known_every_metric_has_a_band() -> None:
     assert wide["ttft"] == (0.0, 0.9)
 
 
+def test_numbers_of_hardly_any_configuration_make_no_band() -> None:
+    """They go together: that of TPOT counts."""
+    rows = enough(residual(0.4)) + [residual(0.1 * at, metric="ttft", block=f"ttft {at % (FEWEST - 1)}") for at in range(FEW - 1)]
+    assert set(band(banded(rows)).factors) == {"tpot"}
+    (last,) = (each for each in banded(rows) if each.known == KNOWN[-1])
+    assert last.factors["ttft"] == last.factors["e2e"]
+
+
 def test_what_is_known_less_well_is_never_surer() -> None:
     """Its own numbers count, and the band of what is known better is the least."""
-    found = banded([residual(2.0), residual(0.1, known=KNOWN[-1]), residual(-0.5, known=KNOWN[-1])] * FEWEST)
+    found = banded(enough(residual(2.0), residual(0.1, known=KNOWN[-1]), residual(-0.5, known=KNOWN[-1])))
     fact = band(found, KNOWN[-1]).factors["tpot"]
     assert (fact.low, fact.high) == pytest.approx((math.exp(-0.5), math.exp(2.0)))
     assert "tpot" not in next(each for each in found if each.known == KNOWN[-1] and not each.rows).factors
@@ -181,7 +190,7 @@ def test_predictions_can_be_set_within_other_bands(made: MakePoint) -> None:
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     """By the schema, to four digits."""
-    found = banded([residual(0.1), residual(-0.3, metric="ttft"), residual(0.5, known="relative", load="open, speculation")] * FEWEST)
+    found = banded(enough(residual(0.1), residual(-0.3, metric="ttft"), residual(0.5, known="relative", load="open, speculation")))
     file = tmp_path / "bands.toml"
     file.write_text(document(found, "made-up runs"), encoding="utf-8")
     rows = read(file, "bands")["band"]

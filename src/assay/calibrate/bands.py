@@ -23,7 +23,7 @@ WITHIN = 0.93  # of the numbers, which are of few configurations: of the numbers
 PAIRED = ("chip", "model", "sibling")  # what is known where runs of an engine on a family were seen
 FEW = 30  # numbers: with fewer a load has no band of its own
 VARIED = 4  # configurations, whose numbers go together: of 3, 4 and 6 the fewest with which bands still held a new one
-FEWEST = 3  # with fewer not even any load has one, and that of what is known less well holds
+FEWEST = 3  # numbers, and configurations: with fewer not even any load has one, and that of what is known less well holds
 SET_WITHIN, SET_FEW = 0.80, 10  # of each collection of so many numbers
 
 
@@ -79,7 +79,8 @@ def banded(found: Iterable[Residual]) -> list[Band]:
         for load, pair in product((*sorted({row.load for row in alike}), ANY), (ANYONE, *pairs)):
             under = [row for row in alike if load in (row.load, ANY) and pair in (row.pair, ANYONE)]
             everyone = pair == ANYONE
-            factors = dict(_factors(under, FEWEST if everyone and load == ANY else FEW, 1 if everyone else VARIED))
+            last = everyone and load == ANY
+            factors = dict(_factors(under, FEWEST if last else FEW, FEWEST if last else 1 if everyone else VARIED))
             if factors:
                 surer = [each for each in bands if (each.execution, each.load, each.pair) == (execution, load, pair)]
                 bands.append(_no_surer(Band(execution, known, load, len(under), factors, pair), surer))
