@@ -146,7 +146,7 @@ def validate(
         return validated(points, sample, seed, work)
     from assay.calibrate.folds import refitted
 
-    return validated(points, sample, seed, work, refitted(folds, work, known=not data))
+    return replace(validated(points, sample, seed, work, refitted(folds, work, known=not data)), folds=folds)
 
 
 def calibrate(data: Sequence[Path], chip: Chip | str, filled: Mapping[str, Any] | None = None) -> "Update":

@@ -76,7 +76,16 @@ def test_hostile_names_stay_text(reading: ModuleType) -> None:
 
 def test_the_terminal_says_it_in_two_lines() -> None:
     """The share, the cost, and by load."""
-    empty: dict[str, Any] = {"by_quality": {}, "predicted": 0, "rows": 0, "by_set": [], "by_load": [], "skipped": {}, "assumptions": []}
+    empty: dict[str, Any] = {
+        "by_quality": {},
+        "predicted": 0,
+        "rows": 0,
+        "by_set": [],
+        "by_load": [],
+        "skipped": {},
+        "assumptions": [],
+        "constants": "as shipped",
+    }
     empty["peers"] = {"same_rows": [], "stated": []}
     for decisions, lines in ((told(), 2), (decided([], []).to_dict(), 0)):
         shown = io.StringIO()

@@ -1,6 +1,7 @@
 """Tables held against the chain: drawn, predicted, scored, interrupted and gone on with."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import polars as pl
 import pytest
 
 from assay import InputError, validate
-from assay.points import Number, Point, read_points
+from assay.points import SHIPPED, Number, Point, Points, read_points
 from assay.search.comparison import Work
 from assay.validate import journal, validation
 from assay.validate.validation import drawn, regime
@@ -48,6 +49,14 @@ def test_every_number_is_predicted_and_scored(table: Path) -> None:
     assert told["by_quality"] == {"A": {"predicted": 18, "rows": 18}}
     assert len(found.listed()) == 18
     assert "18 of 18" in found.summary()
+    assert told["constants"] == "by the shipped constants"
+
+
+def test_it_says_whether_constants_saw_the_numbers() -> None:
+    """Those that ship taught the constants that ship; with folds nothing is predicted by constants that saw it."""
+    ours = validation.Validation(Points(None, (SHIPPED,)), (), ())
+    assert ours.to_dict()["constants"].startswith("in-sample")
+    assert "never saw its chip" in replace(ours, folds="chip").to_dict()["constants"]
 
 
 def test_the_frame_has_the_rows_as_they_came(table: Path) -> None:

@@ -22,6 +22,7 @@ def facts(result: Record) -> str:
         f"{formats.count(number(result, 'predicted'))} of {formats.count(number(result, 'rows'))} published numbers predicted",
         *(f"quality {quality}: {_of(reached)}" for quality, reached in (at(result, "by_quality") or {}).items()),
         f"{formats.count(number(result, 'scored'))} held against what was measured",
+        f"constants: {text(result, 'constants')}",
     ]
     return "".join(f"<span>{escape(one)}</span>" for one in said)
 

@@ -37,6 +37,7 @@ def tables(validation: Mapping[str, Any], console: Console) -> None:
     """Print what `validate --json` prints, for people."""
     shares = [f"{quality} {row['predicted']} of {row['rows']}" for quality, row in validation["by_quality"].items()]
     console.print(Text(f"{validation['predicted']} of {validation['rows']} numbers predicted ({', '.join(shares)})", "bold"))
+    console.print(Text(f"constants: {validation['constants']}", "bold"))
     console.print(Text("errors in %: |predicted / measured - 1|; sheet and nearest: medians of the two baselines", "dim"))
     console.print(_by_set(validation["by_set"]))
     console.print()

@@ -29,7 +29,7 @@ GROUP = ("set", "chip", "model", "metric", "statistic")
 LOTS = 8  # runs of one task: enough to share plants, few enough to show progress
 ECHO = 0.05
 RESIDENT = "resident-pipeline"
-FITTED = "constants are fitted to these numbers, but for what --folds leaves out"
+FITTED = "in-sample: constants are fitted to these numbers; --folds leaves each run out of the fit"
 
 Under = Callable[[Sequence[Point]], Sequence[Calibration]]
 
@@ -39,13 +39,14 @@ class Validation:
     """Published numbers beside their predictions.
 
     `points` are all rows; `chosen` the runs that were predicted, `told` what was said of each, in the same order. `complete` is False
-    when the work was interrupted.
+    when the work was interrupted; `folds` the kind of what constants never saw of a run, "" where nothing was left out.
     """
 
     points: Points
     chosen: tuple[Point, ...]
     told: tuple[Told, ...]
     complete: bool = True
+    folds: str = ""
 
     def rows(self) -> Iterator[tuple[Point, Number, Guess, Told]]:
         """Every number of the chosen runs with its guess."""
@@ -135,6 +136,7 @@ class Validation:
             "peers": self.peers.to_dict(),
             "decisions": self.decisions.to_dict(),
             "complete": self.complete,
+            "constants": self.constants,
             "assumptions": self.assumptions(),
         }
 
@@ -143,8 +145,15 @@ class Validation:
         counts = Counter(text for said in self.told for text in said.assumed)
         usual = [f"{text} ({count} runs)" for text, count in counts.most_common() if not text.startswith("parallelism")]
         chosen = sum(any(text.startswith("parallelism") for text in said.assumed) for said in self.told)
-        own = ["no table is given: the published numbers that ship with Assay", FITTED] if self.points.files == (SHIPPED,) else []
+        own = ["no table is given: the published numbers that ship with Assay"] if self.points.files == (SHIPPED,) else []
         return [*own, *usual, *([f"parallelism is not stated: the best layout on the run's chips ({chosen} runs)"] if chosen else [])]
+
+    @property
+    def constants(self) -> str:
+        """Whether constants saw what they predict, in words."""
+        if self.folds:
+            return f"each run by constants that never saw its {self.folds}"
+        return FITTED if self.points.files == (SHIPPED,) else "by the shipped constants"
 
     def summary(self) -> str:
         """One line for people."""
