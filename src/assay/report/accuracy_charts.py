@@ -20,6 +20,7 @@ MEDIANS = (
 )
 _LEAST, _MOST = 0.01, 10.0  # errors beyond stand at the edge of their chart
 _BANDS = ((2.0, 0.1), (1.25, 0.16))  # factors around the identity, and how dark they are
+_ROOM = 3  # words below a chart
 TIMES = ("ttft", "tpot", "itl", "e2e")
 
 
@@ -32,9 +33,10 @@ def against(metric: str, rows: Sequence[Record], styles: Mapping[str, Style]) ->
     layout = axes.layout(height=340)
     ticks = axes.log_ticks(*map(log10, ends))
     words = [_tick(metric, tick) for tick in ticks]
-    scale = {"type": "log", "range": [log10(end) for end in ends], "tickvals": ticks, "ticktext": words, "tickangle": 0}
-    layout["xaxis"] |= scale
-    layout["yaxis"] |= scale
+    scale = {"type": "log", "range": [log10(end) for end in ends], "tickvals": ticks, "tickangle": 0}
+    every = 1 if len(ticks) <= _ROOM else 2  # four of these charts stand side by side
+    layout["xaxis"] |= scale | {"ticktext": [word if not place % every else "" for place, word in enumerate(words)]}
+    layout["yaxis"] |= scale | {"ticktext": words}
     layout["xaxis"]["title"]["text"], layout["yaxis"]["title"]["text"] = "measured", "predicted"
     return axes.figure([*_lines(*ends), *clouds] if clouds else [], layout)
 
