@@ -38,6 +38,12 @@ def log_ticks(low: float, high: float) -> list[float]:
     return [float(f"{value:.3g}") for value in every if low <= log10(value) <= high]
 
 
+def sparse(words: Sequence[str], room: int) -> list[str]:
+    """Words for ticks of which some stay without one, where there is not room for all."""
+    every = ceil(len(words) / room)
+    return [word if not place % every else "" for place, word in enumerate(words)]
+
+
 def layout(**more: Any) -> dict[str, Any]:
     """A layout with bare axes, and whatever else is given."""
     title = {"standoff": 8, "font": {"size": 12.5}}

@@ -15,6 +15,8 @@ from assay.report.fields import RESOURCES, Record, band, interactivity, number, 
 from assay.report.standings import Standing
 from assay.report.styles import NEUTRAL, RESOURCE_COLOURS, TARGET, Style
 
+_ROOM = 3  # words below a narrow chart
+
 
 @dataclass(frozen=True)
 class View:
@@ -199,7 +201,10 @@ def _simple(view: View, shown: list[Standing], field: str, form: Form, axis: dic
     trace["marker"]["opacity"] = [1.0 if standing.feasible else 0.4 for standing in shown]
     layout = axes.layout(height=_rows_height(len(shown), 34), bargap=0.4)
     ticks = _tick_dollars if form is formats.dollars else form
-    layout["xaxis"] |= axis | axes.scale([value for value in values if value is not None], 0.3, ticks, zero=True)
+    scale = axes.scale([value for value in values if value is not None], 0.3, ticks, zero=True)
+    if "ticktext" in scale:
+        scale |= {"ticktext": axes.sparse(scale["ticktext"], _ROOM), "tickangle": 0}
+    layout["xaxis"] |= axis | scale
     return _by_chip([trace], layout, shown)
 
 
