@@ -1,33 +1,39 @@
 """Fits the constants to the shipped table of published runs, and bands to runs left out of the fit: `make calibrate`.
 
 From nothing; with `--onwards` from the constants that ship (`make recalibrate`), which takes half the time after a small change of data
-or terms, and ends at the minimum next to them.
+or terms, and ends at the minimum next to them. One that was interrupted goes on after the round or the kind of fold that was done last.
 
 Writes data/calibration/fitted.toml and bands.toml, and docs/accuracy.json with the errors of the runs left out.
 """
 
 import hashlib
 import json
-import os
+import pickle
+import shutil
 import sys
 import time
-from concurrent.futures import Executor, ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Callable
+from concurrent.futures import Executor
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import assay
 from assay._base.schema import DATA, check, read_toml
 from assay.calibrate import bands, record
-from assay.calibrate.fit import Result, fit
+from assay.calibrate.fit import ROUNDS, Result, fit, rounds
 from assay.calibrate.folds import KINDS, left_out
 from assay.calibrate.terms import terms
-from assay.cost.constants import shipped
+from assay.cli.questions import executor
+from assay.cost.constants import Calibration, shipped
 from assay.points import SHIPPED, Points, read_points
 from assay.search.comparison import Work
 from assay.search.evidence import tables
 from assay.simulate.compiled import warm_up
+from assay.validate.journal import fingerprint, folder
 from assay.validate.validation import Validation, validated
+
+T = TypeVar("T")
 
 STARTED = time.perf_counter()
 ONWARDS = 2  # rounds
@@ -43,6 +49,37 @@ def told(stage: str, done: int, whole: int) -> None:
     if TENTHS.get(stage) != done * 10 // whole:
         TENTHS[stage] = done * 10 // whole
         print(f"{stage}: {done} of {whole} runs, {time.perf_counter() - STARTED:.0f} s", file=sys.stderr)
+
+
+@cache
+def so_far() -> Path:
+    """Where what is done is kept: another place for other code, data or flags."""
+    return folder() / f"calibrate-{fingerprint([SHIPPED, Path(__file__)], *sys.argv[1:])}"
+
+
+def kept(name: str, make: Callable[[], T]) -> T:
+    """What was made under this name before an interruption; else it is made now, and kept until all is done."""
+    file = so_far() / f"{name}.pickle"
+    if file.exists():
+        found: T = pickle.loads(file.read_bytes())
+        return found
+    made = make()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.with_suffix(".draft").write_bytes(pickle.dumps(made))
+    file.with_suffix(".draft").replace(file)
+    return made
+
+
+def from_nothing(points: Points, workers: Executor) -> Result:
+    """All rounds from generic physics."""
+    after: tuple[Calibration, ...] = ()
+
+    def once_more() -> Result:
+        return next(rounds(points.runs, terms(), workers, told, after))
+
+    for turn in range(1, ROUNDS):
+        after = (*after, kept(f"round {turn}", lambda: once_more().calibration))
+    return once_more()
 
 
 def onwards(points: Points, workers: Executor) -> Result:
@@ -80,9 +117,9 @@ def main() -> None:
     """Fit, leave out, and write when all is done."""
     warm_up()
     points = read_points([SHIPPED])
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("forkserver")) as workers:
-        result = onwards(points, workers) if "--onwards" in sys.argv[1:] else fit(points.runs, terms(), workers, told)
-        found = {kind: without(points, result, kind, workers) for kind in KINDS}
+    with executor() as workers:
+        result = kept("fit", lambda: (onwards if "--onwards" in sys.argv[1:] else from_nothing)(points, workers))
+        found = {kind: kept(f"left out by {kind}", partial(without, points, result, kind, workers)) for kind in KINDS}
     rows = result.pool.rows
     newest = max(str(point.said("source_date") or "")[:7] for point in points.runs)
     source = f"{len(rows.run)} numbers of {len(set(rows.run.tolist()))} runs in data/published/points.parquet, the newest of {newest}"
@@ -91,10 +128,14 @@ def main() -> None:
         (DATA / "calibration" / f"{name}.toml").write_text(text, encoding="utf-8")
     file = DATA / "calibration" / "bands.toml"
     within = tables(check(read_toml(file), "bands", file))
-    kept = summary({kind: bands.rebanded(validation, within) for kind, validation in found.items()})
-    ACCURACY.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    told_of = summary({kind: bands.rebanded(validation, within) for kind, validation in found.items()})
+    ACCURACY.write_text(json.dumps(told_of, indent=1) + "\n", encoding="utf-8")
+    shutil.rmtree(so_far())
     print(f"{source}: objective {result.fitted.objective:.1f}, {time.perf_counter() - STARTED:.0f} s")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("Interrupted: what is done is kept, and the same command goes on after it.")

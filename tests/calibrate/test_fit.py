@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assay.calibrate.fit import ROUNDS, fit, observed
+from assay.calibrate.fit import ROUNDS, fit, observed, rounds
 from assay.calibrate.terms import terms
 from assay.cost.constants import Calibration, Where
 from assay.points import Point
@@ -56,6 +56,15 @@ def test_rounds_are_told(known: Any) -> None:
     told: list[str] = []
     fit(known.points[:1], terms(), progress=lambda stage, done, whole: told.append(stage))
     assert told == [f"round {turn} of {ROUNDS}" for turn in range(1, ROUNDS + 1)]
+
+
+def test_rounds_go_on_after_those_that_are_done(known: Any) -> None:
+    """To the same end, bit by bit."""
+    every = list(rounds(known.points[:2], terms()))
+    (last,) = rounds(known.points[:2], terms(), after=[each.calibration for each in every[:-1]])
+    assert len(every) == ROUNDS
+    assert last.calibration.fingerprint == every[-1].calibration.fingerprint
+    assert np.array_equal(last.fitted.factors, every[-1].fitted.factors)
 
 
 def test_runs_are_observed_in_their_order_by_any_executor(made: MakePoint) -> None:

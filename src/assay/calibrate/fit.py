@@ -1,6 +1,6 @@
 """From measured runs to constants: simulate all runs, fit the closed form, and again under what was found."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
@@ -41,11 +41,23 @@ def fit(
     """
     if start:
         return _round(points, terms, start, executor, _told(progress, 1, 1))
-    result = _round(points, terms.wide, Calibration(), executor, _told(progress, 1, ROUNDS))
-    for turn in range(2, ROUNDS + 1):
-        what = terms.wide if turn <= WIDE else terms
-        result = _round(points, what, result.calibration, executor, _told(progress, turn, ROUNDS))
+    *_, result = rounds(points, terms, executor, progress)
     return result
+
+
+def rounds(
+    points: Sequence[Point],
+    terms: Terms,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+    after: Sequence[Calibration] = (),
+) -> Iterator[Result]:
+    """What each round from generic physics ends in; those that ended in the calibrations `after` are not run again."""
+    start = after[-1] if after else Calibration()
+    for turn in range(len(after) + 1, ROUNDS + 1):
+        result = _round(points, terms.wide if turn <= WIDE else terms, start, executor, _told(progress, turn, ROUNDS))
+        start = result.calibration
+        yield result
 
 
 def _told(progress: Progress | None, turn: int, rounds: int) -> Callable[[int, int], None] | None:

@@ -1,6 +1,7 @@
 """What `compare` is asked: one question from flags, or several from a scenario file; and their answers, with progress."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -117,8 +118,8 @@ def _compile(bar: Progress) -> None:
 
 
 def executor() -> ProcessPoolExecutor:
-    """Workers on all cores."""
-    return ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("forkserver"))
+    """Workers on all cores; Ctrl-C is for the one that waits for them, who would wait for ever on a pool that it broke."""
+    return ProcessPoolExecutor(os.cpu_count(), get_context("forkserver"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
 
 
 class _Reporter:
