@@ -128,8 +128,8 @@ def main() -> None:
         (DATA / "calibration" / f"{name}.toml").write_text(text, encoding="utf-8")
     file = DATA / "calibration" / "bands.toml"
     within = tables(check(read_toml(file), "bands", file))
-    told_of = summary({kind: bands.rebanded(validation, within) for kind, validation in found.items()})
-    ACCURACY.write_text(json.dumps(told_of, indent=1) + "\n", encoding="utf-8")
+    errors = summary({kind: bands.rebanded(validation, within) for kind, validation in found.items()})
+    ACCURACY.write_text(json.dumps(errors, indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(so_far())
     print(f"{source}: objective {result.fitted.objective:.1f}, {time.perf_counter() - STARTED:.0f} s")
 

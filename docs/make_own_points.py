@@ -9,11 +9,8 @@ pipelines, which have too few runs.
 """
 
 import json
-import os
 import random
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ from assay.calibrate.folds import cut, without
 from assay.calibrate.observe import Observation
 from assay.calibrate.pooling import Pool
 from assay.calibrate.terms import terms
+from assay.cli.questions import executor
 from assay.cost.constants import Calibration, shipped
 from assay.points import SHIPPED, Number, read_points
 from assay.simulate.compiled import warm_up
@@ -90,7 +88,7 @@ def summary(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def main() -> None:
     """All groups."""
     warm_up()
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("forkserver")) as workers:
+    with executor() as workers:
         result = taught(read_points([SHIPPED]).runs, terms(), workers, None, shipped())
     by_chip = without(result, cut([each.point for each in result.pool.observations], "chip"))
     found = []

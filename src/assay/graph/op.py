@@ -59,8 +59,8 @@ class Op:
     they are split over `shards` ranks and held in `copies` (shards x copies = ranks of a stage); `replicated` parameters, over all
     shards, are there beyond the whole because a piece does not split further (KV heads below TP). `rate` and `bits` are the
     arithmetic's rate key and the stored bits per parameter. `state_bytes` are what each sequence keeps on this rank in place of a cache:
-    a step reads them once for each sequence that samples, and writes them once for each of its tokens. The first op of a
-    layer has its width in hidden channels as `opens`; `once` marks an op that belongs to no layer.
+    a step reads them once for each sequence that samples, and writes them once for each of its tokens. The first op of a layer
+    has its width in hidden channels as `opens`; `once` marks an op that belongs to no layer.
     `own` ops run on the tokens of their attention rank alone. Ops with `passes` draft: they run so many times in a step, each time on
     one token of each decoding sequence; the others run once.
     """

@@ -20,7 +20,6 @@ MEDIANS = (
 )
 _LEAST, _MOST = 0.01, 10.0  # errors beyond stand at the edge of their chart
 _BANDS = ((2.0, 0.1), (1.25, 0.16))  # factors around the identity, and how dark they are
-_ROOM = 3  # words below a chart, four of which stand side by side
 TIMES = ("ttft", "tpot", "itl", "e2e")
 
 
@@ -34,7 +33,7 @@ def against(metric: str, rows: Sequence[Record], styles: Mapping[str, Style]) ->
     ticks = axes.log_ticks(*map(log10, ends))
     words = [_tick(metric, tick) for tick in ticks]
     scale = {"type": "log", "range": [log10(end) for end in ends], "tickvals": ticks, "tickangle": 0}
-    layout["xaxis"] |= scale | {"ticktext": axes.sparse(words, _ROOM)}
+    layout["xaxis"] |= scale | {"ticktext": axes.sparse(words, axes.NARROW)}
     layout["yaxis"] |= scale | {"ticktext": words}
     layout["xaxis"]["title"]["text"], layout["yaxis"]["title"]["text"] = "measured", "predicted"
     return axes.figure([*_lines(*ends), *clouds] if clouds else [], layout)

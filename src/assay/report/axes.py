@@ -11,6 +11,7 @@ from typing import Any
 
 Figure = dict[str, Any]
 Form = Callable[[float | None], str]
+NARROW = 3  # words below a chart that stands beside two or three others
 _WIDE = 12.0  # an axis whose largest value is so many times its smallest is logarithmic
 
 

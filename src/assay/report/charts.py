@@ -15,8 +15,6 @@ from assay.report.fields import RESOURCES, Record, band, interactivity, number, 
 from assay.report.standings import Standing
 from assay.report.styles import NEUTRAL, RESOURCE_COLOURS, TARGET, Style
 
-_ROOM = 3  # words below a narrow chart
-
 
 @dataclass(frozen=True)
 class View:
@@ -203,7 +201,7 @@ def _simple(view: View, shown: list[Standing], field: str, form: Form, axis: dic
     ticks = _tick_dollars if form is formats.dollars else form
     scale = axes.scale([value for value in values if value is not None], 0.3, ticks, zero=True)
     if "ticktext" in scale:
-        scale |= {"ticktext": axes.sparse(scale["ticktext"], _ROOM), "tickangle": 0}
+        scale |= {"ticktext": axes.sparse(scale["ticktext"], axes.NARROW), "tickangle": 0}
     layout["xaxis"] |= axis | scale
     return _by_chip([trace], layout, shown)
 
