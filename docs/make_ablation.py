@@ -4,17 +4,17 @@ PYTHONPATH=src python docs/make_ablation.py
 
 Each constant in turn is left at its generic value, all others are fitted anew, and configurations are left out: a constant stays in
 data/calibration/fit.toml only if the errors of left-out runs are larger without it. All in closed form, after one simulation of each run.
+One that was interrupted goes on after the constants that are done.
 """
 
 import json
-import os
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+import shutil
+import sys
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from kept import kept, so_far
 from make_calibration import digest
 
 from assay.calibrate.fit import fit
@@ -23,6 +23,7 @@ from assay.calibrate.observe import Observation
 from assay.calibrate.pooling import Pool, pooled
 from assay.calibrate.rows import rows
 from assay.calibrate.terms import terms
+from assay.cli.questions import executor
 from assay.cost.constants import shipped
 from assay.points import SHIPPED, read_points
 from assay.simulate.compiled import warm_up
@@ -30,7 +31,7 @@ from assay.steptime import Floats
 
 TARGET = Path(__file__).with_name("ablation.json")
 KIND, FOLDS = "configuration", 5
-GIVEN: list[Any] = []  # what a process works on: the runs as they were observed, and the factors of all terms
+SO_FAR = so_far(__file__)
 
 
 def without_folds(pool: Pool, start: Floats) -> Floats:
@@ -61,35 +62,48 @@ def errors(pool: Pool, predicted: Floats) -> dict[str, float]:
     return {**found, "all": float(np.median(size))}
 
 
-def fitted_with(observations: Sequence[Observation], factors: Floats, name: str) -> tuple[str, dict[str, float]]:
-    """The errors with all terms, or without one."""
+@cache
+def observed() -> tuple[tuple[Observation, ...], Floats]:
+    """The runs as they were simulated, and the factors of all terms."""
+    return kept(SO_FAR / "observed.pickle", simulated)
+
+
+def simulated() -> tuple[tuple[Observation, ...], Floats]:
+    """Every run once, under the constants that ship."""
+    warm_up()
+    with executor() as workers:
+        result = fit(read_points([SHIPPED]).runs, terms(), workers, start=shipped())
+    return tuple(result.pool.observations), result.fitted.factors
+
+
+def fitted_without(name: str) -> dict[str, float]:
+    """The errors without one term, or with all."""
+    observations, factors = observed()
     every = terms()
-    kept = every.without(name) if name else every
-    pool = Pool(observations, rows(observations, kept), kept, pooled(kept))
-    return name, errors(pool, without_folds(pool, factors[:, [every.names.index(each) for each in kept.names]]))
+    fewer = every.without(name) if name else every
+    pool = Pool(observations, rows(observations, fewer), fewer, pooled(fewer))
+    return errors(pool, without_folds(pool, factors[:, [every.names.index(each) for each in fewer.names]]))
 
 
-def _begin(observations: Sequence[Observation], factors: Floats) -> None:
-    GIVEN.extend([observations, factors])
-
-
-def _each(name: str) -> tuple[str, dict[str, float]]:
-    return fitted_with(*GIVEN, name)
+def each_once(name: str) -> tuple[str, dict[str, float]]:
+    """A term and the errors without it, kept when they are known."""
+    return name, kept(SO_FAR / f"without-{name or 'none'}.pickle", partial(fitted_without, name))
 
 
 def main() -> None:
     """All terms, then each left out."""
-    warm_up()
-    context = get_context("forkserver")
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as workers:
-        result = fit(read_points([SHIPPED]).runs, terms(), workers, start=shipped())
-    with ProcessPoolExecutor(os.cpu_count(), context, _begin, (result.pool.observations, result.fitted.factors)) as workers:
-        found = {}
-        for name, each in workers.map(_each, ("", *terms().names)):
+    observed()
+    found = {}
+    with executor() as workers:
+        for name, each in workers.map(each_once, ("", *terms().names)):
             found[name] = each
             print(name or "all terms", each["all"], flush=True)
     TARGET.write_text(json.dumps({"constants": digest("fitted"), "terms": found}, indent=1) + "\n", encoding="utf-8")
+    shutil.rmtree(SO_FAR)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("Interrupted: what is done is kept, and the same command goes on after it.")

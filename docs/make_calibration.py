@@ -8,15 +8,15 @@ Writes data/calibration/fitted.toml and bands.toml, and docs/accuracy.json with 
 
 import hashlib
 import json
-import pickle
 import shutil
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import Executor
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+from kept import kept, so_far
 
 import assay
 from assay._base.schema import DATA, check, read_toml
@@ -30,13 +30,11 @@ from assay.points import SHIPPED, Points, read_points
 from assay.search.comparison import Work
 from assay.search.evidence import tables
 from assay.simulate.compiled import warm_up
-from assay.validate.journal import fingerprint, folder
 from assay.validate.validation import Validation, validated
-
-T = TypeVar("T")
 
 STARTED = time.perf_counter()
 ONWARDS = 2  # rounds
+SO_FAR = so_far(__file__)
 TENTHS: dict[str, int] = {}  # of each stage, what was told last
 ACCURACY = Path(__file__).with_name("accuracy.json")
 MADE = ("fitted", "bands")
@@ -51,25 +49,6 @@ def told(stage: str, done: int, whole: int) -> None:
         print(f"{stage}: {done} of {whole} runs, {time.perf_counter() - STARTED:.0f} s", file=sys.stderr)
 
 
-@cache
-def so_far() -> Path:
-    """Where what is done is kept: another place for other code, data or flags."""
-    return folder() / f"calibrate-{fingerprint([SHIPPED, Path(__file__)], *sys.argv[1:])}"
-
-
-def kept(name: str, make: Callable[[], T]) -> T:
-    """What was made under this name before an interruption; else it is made now, and kept until all is done."""
-    file = so_far() / f"{name}.pickle"
-    if file.exists():
-        found: T = pickle.loads(file.read_bytes())
-        return found
-    made = make()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.with_suffix(".draft").write_bytes(pickle.dumps(made))
-    file.with_suffix(".draft").replace(file)
-    return made
-
-
 def from_nothing(points: Points, workers: Executor) -> Result:
     """All rounds from generic physics."""
     after: tuple[Calibration, ...] = ()
@@ -78,7 +57,7 @@ def from_nothing(points: Points, workers: Executor) -> Result:
         return next(rounds(points.runs, terms(), workers, told, after))
 
     for turn in range(1, ROUNDS):
-        after = (*after, kept(f"round {turn}", lambda: once_more().calibration))
+        after = (*after, kept(SO_FAR / f"round-{turn}.pickle", lambda: once_more().calibration))
     return once_more()
 
 
@@ -118,8 +97,8 @@ def main() -> None:
     warm_up()
     points = read_points([SHIPPED])
     with executor() as workers:
-        result = kept("fit", lambda: (onwards if "--onwards" in sys.argv[1:] else from_nothing)(points, workers))
-        found = {kind: kept(f"left out by {kind}", partial(without, points, result, kind, workers)) for kind in KINDS}
+        result = kept(SO_FAR / "fit.pickle", lambda: (onwards if "--onwards" in sys.argv[1:] else from_nothing)(points, workers))
+        found = {kind: kept(SO_FAR / f"{kind}.pickle", partial(without, points, result, kind, workers)) for kind in KINDS}
     rows = result.pool.rows
     newest = max(str(point.said("source_date") or "")[:7] for point in points.runs)
     source = f"{len(rows.run)} numbers of {len(set(rows.run.tolist()))} runs in data/published/points.parquet, the newest of {newest}"
@@ -130,7 +109,7 @@ def main() -> None:
     within = tables(check(read_toml(file), "bands", file))
     errors = summary({kind: bands.rebanded(validation, within) for kind, validation in found.items()})
     ACCURACY.write_text(json.dumps(errors, indent=1) + "\n", encoding="utf-8")
-    shutil.rmtree(so_far())
+    shutil.rmtree(SO_FAR)
     print(f"{source}: objective {result.fitted.objective:.1f}, {time.perf_counter() - STARTED:.0f} s")
 
 

@@ -33,10 +33,10 @@ def test_json_and_predictions(table: Path, tmp_path: Path, capsys: pytest.Captur
 
 
 def test_the_terminal_shows_errors_and_reasons(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """By set, by load, and why rows are missing; the files that were written."""
+    """By set, what is typical, by load, and why rows are missing; the files that were written."""
     main(["validate", "--data", str(table), "--out", str(tmp_path / "r.html")])
     told = capsys.readouterr().out
-    for text in ("1 of 2 numbers predicted", "TPOT p50", "closed, light", "nobody-7b", "r.html"):
+    for text in ("1 of 2 numbers predicted", "TPOT p50", "a, aggregated", "closed, light", "nobody-7b", "r.html"):
         assert text in told
     assert (tmp_path / "r.html").read_text(encoding="utf-8").lstrip().startswith("<!")
 

@@ -23,6 +23,7 @@ METRICS = {"ttft": "p50", "tpot": "mean", "e2e": "p99", "output_tokens_per_secon
 HEADS = (
     "Every number, by metric",
     "Error by set",
+    "What a chip and model typically has",
     "Error by chip",
     "Error by load",
     "Which chip to choose",
@@ -126,6 +127,19 @@ def test_errors_by_set_are_those_of_the_json(reading: ModuleType) -> None:
     assert len(drawn) == len(METRICS)
     ours = next(trace for trace in drawn[0]["data"] if trace.get("name") == "Assay")
     assert ours["x"] == [group["median_error"] for group in groups]
+
+
+def test_what_is_typical_is_that_of_the_json() -> None:
+    """On the page a row for each set, serving, metric and statistic, with the median over chips and models."""
+    found = validation()
+    table = re.search(r"What a chip and model typically has</h2>(.*?)</section>", document(found), re.DOTALL)
+    assert table is not None
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", table.group(1), re.DOTALL)][1:]
+    kinds = found.to_dict()["typical"]
+    assert [(row[0], row[1]) for row in cells] == [(kind["set"], kind["serving"]) for kind in kinds]
+    assert [row[3:6] for row in cells] == [
+        [str(kind["groups"]), str(kind["rows"]), f"{kind['median_error']:.0%}".replace("%", " %")] for kind in kinds
+    ]
 
 
 def test_groups_stand_worst_first_and_small_ones_last() -> None:

@@ -82,6 +82,7 @@ def test_the_terminal_says_it_in_two_lines() -> None:
         "rows": 0,
         "by_set": [],
         "by_load": [],
+        "typical": [],
         "skipped": {},
         "assumptions": [],
         "constants": "as shipped",

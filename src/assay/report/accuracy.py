@@ -34,6 +34,7 @@ def render(result: Record, rows: Sequence[Record]) -> str:
         against="".join(_against(metric, rows, drawn_as) for metric in MAIN),
         medians=sections.medians(),
         by_set="".join(_by_set(metric, result) for metric in (*MAIN, *(other for other in METRICS if other not in MAIN))),
+        typical=sections.typical(result),
         by_chip=sections.heat(rows, "chip"),
         by_load=sections.heat(rows, "load"),
         decisions=accuracy_decisions.section(result),

@@ -112,6 +112,18 @@ def _shaded(points: Sequence[Record]) -> Cell:
     return f"{formats.percent(error)}<small>{formats.count(len(points))}</small>", f"shade-{sum(error > limit for limit in _SHADES)}"
 
 
+def typical(result: Record) -> str:
+    """What a chip and model of a set and kind of serving typically has."""
+    heads = ["Set", "Serving", "Metric", "Groups", "Rows", "Median", "In band", "±"]
+    return table(heads, [(escape(text(kind, "set")), _kind(kind)) for kind in rows(result, "typical")])
+
+
+def _kind(kind: Record) -> list[Cell]:
+    words = [(escape(said), "") for said in (text(kind, "serving"), name_of(kind))]
+    counts = [(formats.count(number(kind, name)), "n") for name in ("groups", "rows")]
+    return [*words, *counts, *((formats.percent(number(kind, name)), "n") for name in ("median_error", "coverage", "half_width"))]
+
+
 def groups(result: Record) -> str:
     """Every group, the worst first; those of few rows last."""
     found = sorted(rows(result, "groups"), key=lambda group: ((number(group, "rows") or 0) < FEW, -(number(group, "median_error") or 0.0)))

@@ -28,6 +28,7 @@ _FIGURES = {
     "datasheet": "sheet",
     "nearest": "nearest",
 }
+_TYPICAL = {"groups": "groups", "rows": "rows", "median_error": "median", "coverage": "in band", "half_width": "±"}
 _BY_LOAD = ("ttft", "tpot", "e2e", "output_tokens_per_second")
 MOST_REASONS = 12
 _BESIDE = (("e2e", "mean"), ("itl", "mean"), ("ttft", "mean"), ("e2e", "p99"), ("ttft", "p99"))
@@ -40,6 +41,9 @@ def tables(validation: Mapping[str, Any], console: Console) -> None:
     console.print(Text(f"constants: {validation['constants']}", "bold"))
     console.print(Text("errors in %: |predicted / measured - 1|; sheet and nearest: medians of the two baselines", "dim"))
     console.print(_by_set(validation["by_set"]))
+    console.print()
+    console.print(Text("what a chip and model typically has: medians over groups of both; ±: half width of the 90 % band", "dim"))
+    console.print(_typical(validation["typical"]))
     console.print()
     console.print(_by_load(validation["by_load"]))
     console.print()
@@ -67,6 +71,20 @@ def _by_set(groups: Sequence[Mapping[str, Any]]) -> Table:
         shown = str(group["set"])
         table.add_row(shown if shown != before else "", name_of(group), formats.count(group["rows"]), *figures)
         before = shown
+    return table
+
+
+def _typical(kinds: Sequence[Mapping[str, Any]]) -> Table:
+    """Medians over chips and models, below a line for each set and kind of serving."""
+    table = _table("metric", *_TYPICAL.values())
+    before = ""
+    for kind in kinds:
+        above = f"{kind['set']}, {kind['serving']}"
+        if above != before:
+            table.add_row(Text(above, "bold"))
+        counts = (formats.count(kind[name]) for name in ("groups", "rows"))
+        table.add_row(f"  {name_of(kind)}", *counts, *(_percent(kind[name]) for name in ("median_error", "coverage", "half_width")))
+        before = above
     return table
 
 
