@@ -92,8 +92,8 @@ class Engine:
     `defaults` hold where no override names the chip's family (see `defaults_on`). `host_step` and `host_sequence` are seconds
     that the chip waits for the host per step, and per sequence and step; None means that the generic constant holds. `until` is the
     last day (YYYY-MM-DD) or month (YYYY-MM) of the period that the file describes, None for today's; `of` names the engine whose earlier
-    period that is. `since` is the first day of the quarter of a year as of which it was loaded, or of its last release before that
-    date, whichever is later; the year where no month is known, "" today.
+    period that is; `versions` are texts of a version and its day. `since` is the first day of the quarter of a year as of which it was
+    loaded, or of its last release before that date, whichever is later; the year where no month is known, "" today.
     """
 
     name: str
@@ -113,11 +113,12 @@ class Engine:
     until: str | None
     notes: tuple[str, ...]
     file: Path
+    versions: Fact[list[str]] | None = None
     since: str = ""
 
     @classmethod
     def load(cls, reference: str) -> "Engine":
-        """Read a catalogue name, an alias or a .toml file; NAME@DATE is the engine as it was then (see `at`).
+        """Read a catalogue name, an alias or a .toml file; NAME@DATE is the engine as it was then, NAME@VERSION that version (see `at`).
 
         Raises InputError that names file, field and remedy when the engine is not known or its file is wrong.
         """
@@ -148,6 +149,7 @@ class Engine:
             until=document.get("until"),
             notes=tuple(document.get("notes", ())),
             file=path,
+            versions=document.get("versions"),
         )
 
     @property
@@ -171,6 +173,12 @@ class Engine:
         passed = sum(first <= row.since.value <= self.since for row in self.releases if family in row.families)
         quarter = f"{first[:4]}Q{(int(first[5:7]) + 2) // 3}"
         return f"{quarter}.{passed}" if passed else quarter
+
+    def released(self, version: str) -> str | None:
+        """The day (YYYY-MM-DD) on which a version was published, None where it is not listed; builds on the way to one are taken as it."""
+        days = dict(map(str.split, self.versions.value)) if self.versions else {}
+        known = [each for each in days if version == each or (version.startswith(each) and not version[len(each)].isdigit())]
+        return days[max(known, key=len)] if known else None
 
     def runs(self, family: str) -> bool:
         """Whether it runs on chips of this family."""
@@ -206,6 +214,7 @@ class Engine:
             "override": [row.to_dict() for row in self.overrides],
             "release": [row.to_dict() for row in self.releases],
             "by_head": [row.to_dict() for row in self.heads],
+            "versions": self.versions.to_dict() if self.versions else None,
             "host": _evidence({key: fact for key, fact in host.items() if fact is not None}),
             "notes": list(self.notes),
         }
@@ -223,14 +232,16 @@ def for_family(family: str) -> tuple[Engine, ...]:
 def at(name: str, date: str | None) -> Engine:
     """The engine as it was on a date that is as exact as known (YYYY, YYYY-MM or YYYY-MM-DD): its earliest period that had not ended.
 
-    None is today; of a year or a month the first day counts. A period that is named itself, or a file of the user, is what it is.
-    It knows since when it is the same. Raises InputError when the engine is not known or the date is none.
+    A version that its file lists is the day on which it was published. None is today; of a year or a month the first day counts. A period
+    that is named itself, or a file of the user, is what it is. It knows since when it is the same. Raises InputError when the engine is not
+    known or the date is none.
     """
     engine = Engine.load(name)
     if date is None:
         return engine
+    date = engine.released(date) or date
     if not _is_date(date, DATES):
-        raise InputError("date", "", f"is {date!r}, which is no date", "Give YYYY, YYYY-MM or YYYY-MM-DD")
+        raise InputError("date", "", f"is {date!r}, which is no date", "Give YYYY, YYYY-MM or YYYY-MM-DD, or a version that its file lists")
     found = next((period for period in _periods(engine.file) if period.until and date[: len(period.until)] <= period.until), engine)
     if len(date) == len("2026"):
         return replace(found, since=date)
@@ -257,6 +268,10 @@ def _check_period(document: Mapping[str, Any], path: Path) -> None:
     for row in document.get("release", ()):
         if not _is_date(row["since"].value, (10,)):
             raise InputError(path, "release[].since", f"is {row['since'].value!r}, which is no day", "Give YYYY-MM-DD")
+    for text in document["versions"].value if "versions" in document else ():
+        version, _, day = text.partition(" ")
+        if not (version and _is_date(day, (10,))):
+            raise InputError(path, "versions", f"has {text!r}", 'Give a version and its day, as "0.15.1 2026-02-05"')
     others = [name for name, file in catalogue.names("engines").items() if file != path]
     if of is not None and of not in others:
         raise InputError(path, "of", f"{of!r} is no other engine of the catalogue", f"Use one of {', '.join(others)}, or leave it out")

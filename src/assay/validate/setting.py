@@ -139,10 +139,10 @@ def _asked(point: Point, chip: Chip, workload: Workload) -> tuple[Asked, list[st
 
 
 def _engine(point: Point, chip: Chip) -> tuple[Engine, list[str]]:
-    """The engine of the run, as it was on its date, where its file exists and names the chip's family, else the generic one."""
+    """The engine of the run, as of its version or date, where its file exists and names the chip's family, else the generic one."""
     named, date = point.said("engine"), point.said("source_date")
     try:
-        engine, said = _of_its_time(named, date) if named else (None, [])
+        engine, said = _of_its_time(named, date, point.said("engine_version")) if named else (None, [])
     except AssayError:
         engine, said = None, []
     if engine and engine.runs(chip.family):
@@ -151,9 +151,11 @@ def _engine(point: Point, chip: Chip) -> tuple[Engine, list[str]]:
     return generic, [*said, f"engine {named or 'not stated'}, taken as generic"]
 
 
-def _of_its_time(name: str, date: str | None) -> tuple[Engine, list[str]]:
+def _of_its_time(name: str, date: str | None, version: str | None = None) -> tuple[Engine, list[str]]:
+    """As of the day on which its version was published, where it states one that is known and was not measured before; else of its date."""
+    published = Engine.load(name).released(version) if version else None
     try:
-        return at(name, date), []
+        return at(name, min(filter(None, (published, date)), default=None)), []
     except InputError:
         return Engine.load(name), [f"source_date {date!r} is no date: {name} is taken as it is today"]
 
