@@ -167,6 +167,28 @@ def test_an_engine_may_be_named_as_of_a_date(reference: str) -> None:
     assert engine != Engine.load("vllm")
 
 
+@pytest.mark.parametrize(
+    ("version", "day"),
+    [
+        ("0.15.1", "2026-02-05"), ("v0.15.1", "2026-02-05"), ("0.15.1+cu128", "2026-02-05"), ("0.15.1.dev3", None),
+        ("0.15.10", None), ("0.10.1.1", "2025-08-20"), ("0.17.1rc1", None), ("22.0", None), ("", None),
+    ],
+)  # fmt: skip
+def test_a_version_has_a_day(version: str, day: str | None) -> None:
+    """Builds of it have its day; versions that are not listed, and builds on the way to one, have none."""
+    assert Engine.load("vllm").released(version) == day
+    if day:
+        assert Engine.load(f"vllm@{version}") == at("vllm", day)
+
+
+def test_days_of_versions_do_not_go_back() -> None:
+    """As shipped they stand in the order of their days, and none twice."""
+    for versions in (engine.versions for engine in map(Engine.load, SHIPPED) if engine.versions):
+        rows = [text.split() for text in versions.value]
+        assert [day for _, day in rows] == sorted(day for _, day in rows)
+        assert len({version for version, _ in rows}) == len(rows)
+
+
 def test_a_path_may_have_the_sign_of_a_date(tmp_path: Path) -> None:
     """A file is a file."""
     folder = tmp_path / "me@home"
@@ -188,6 +210,7 @@ def test_of_a_date_in_an_earlier_period_that_period_is_taken() -> None:
         ("vllm@", r"date: is '', which is no date\. Give YYYY"),
         ("vllm@spring", r"date: is 'spring', which is no date"),
         ("vlmm@2026-03", r"vlmm: .*Did you mean vllm"),
+        ("vllm@99.1", r"date: is '99.1', which is no date.* or a version"),
     ],
 )
 def test_a_wrong_reference_is_refused(reference: str, message: str) -> None:
@@ -274,6 +297,7 @@ def test_overrides_change_the_defaults_of_their_families(tmp_path: Path) -> None
             '[[release]]\nfamilies = ["mine"]\nsince = "2026-05"\n[features]',
             r"release\[\]\.since: is '2026-05', which is no day\. Give",
         ),
+        ("runs_on", 'versions = ["0.1 2026-05"]\nruns_on', r"versions: has '0\.1 2026-05'\. Give a version and its day"),
         ('version = "1"', 'version = "1"\nuntil = "2024-12-32"', r"until: is '2024-12-32', which is no date"),
     ],
 )

@@ -175,10 +175,9 @@ class Engine:
         return f"{quarter}.{passed}" if passed else quarter
 
     def released(self, version: str) -> str | None:
-        """The day (YYYY-MM-DD) on which a version was published, None where it is not listed; builds on the way to one are taken as it."""
+        """The day (YYYY-MM-DD) on which a version was published, None where it is not listed; a build of it (0.4.3+rocm614) is it."""
         days = dict(map(str.split, self.versions.value)) if self.versions else {}
-        known = [each for each in days if version == each or (version.startswith(each) and not version[len(each)].isdigit())]
-        return days[max(known, key=len)] if known else None
+        return days.get(version.removeprefix("v").partition("+")[0])
 
     def runs(self, family: str) -> bool:
         """Whether it runs on chips of this family."""

@@ -70,6 +70,18 @@ def test_a_run_has_the_defaults_of_its_time(date: str | None, engine: str, batch
     assert said == []
 
 
+@pytest.mark.parametrize(
+    ("version", "date", "quarter"),
+    [
+        ("0.15.1", "2026-05-08", "2026Q1"), ("0.15.1", None, "2026Q1"), ("0.15.1", "2025-12", "2025Q4"), ("22.0", "2026-05", "2026Q2"),
+        (None, "2026-05", "2026Q2"),
+    ],
+)  # fmt: skip
+def test_a_run_of_a_version_is_of_its_day(version: str | None, date: str | None, quarter: str) -> None:
+    """However much later it was published; where it was measured before, and where the version is not known, the date counts."""
+    assert found(tp=1, engine_version=version, source_date=date)[0].parts[0].engine.period("hopper") == quarter
+
+
 def test_a_date_that_is_none_is_said() -> None:
     """The engine is then taken as it is today."""
     assembly, said = found(tp=1, source_date="last autumn")
