@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay._base.schema import read
-from assay.calibrate.bands import FEW, FEWEST, SET_FEW, VARIED, Band, Residual, banded, document, rebanded, residuals
+from assay.calibrate.bands import FEW, FEWEST, SET_FEW, SEVERAL, VARIED, Band, Residual, banded, document, rebanded, residuals
 from assay.cost.constants import Calibration
 from assay.points import Point, Points
 from assay.search.evidence import ANY, ANYONE, KNOWN, METRICS, Pair
@@ -77,12 +77,24 @@ def test_no_collection_is_left_out(rows: list[tuple[str, float]]) -> None:
 def test_loads_of_enough_numbers_have_bands_of_their_own() -> None:
     """The others are held by that of any load, which is made from all."""
     random = np.random.default_rng(1)
-    rows = [residual(value) for value in random.normal(0, 0.1, FEW)]
+    rows = [residual(value, pair=("vllm", f"family {place % SEVERAL}")) for place, value in enumerate(random.normal(0, 0.1, FEW))]
     rows += [residual(value, load="all at once") for value in random.normal(0.5, 0.1, FEW - 1)]
     found = banded(rows)
     assert band(found, load="open").factors["tpot"].high < 1.4 < band(found).factors["tpot"].high
     assert (band(found, load="open").rows, band(found).rows) == (FEW, 2 * FEW - 1)
     assert not [each for each in found if each.load == "all at once"]
+
+
+def test_what_one_pair_shows_of_a_load_is_its_own() -> None:
+    """Others under that load have the band of any load, though all the numbers under it are of the one."""
+    sure = ("vllm", "hopper")
+    rows = [residual(0.001 * at, pair=sure) for at in range(FEW)] + [
+        residual(0.05 * at, load="all at once", pair=("a", "b")) for at in range(9)
+    ]
+    found = banded(rows)
+    assert band(found, load="open", pair=sure).rows == FEW
+    assert not [each for each in found if each.load == "open" and each.pair == ANYONE]
+    assert band(found).rows == FEW + 9
 
 
 def test_what_is_known_differently_is_apart() -> None:

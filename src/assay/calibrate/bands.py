@@ -23,6 +23,7 @@ WITHIN = 0.93  # of the numbers, which are of few configurations: of the numbers
 PAIRED = ("chip", "model", "sibling")  # what is known where runs of an engine on a family were seen
 FEW = 30  # numbers: with fewer a load has no band of its own
 VARIED = 4  # configurations, whose numbers go together: of 3, 4 and 6 the fewest with which bands still held a new one
+SEVERAL = 2  # engines and families: what is seen of one alone under a load says nothing of the others
 FEWEST = 3  # numbers, and configurations: with fewer not even any load has one, and that of what is known less well holds
 SET_WITHIN, SET_FEW = 0.80, 10  # of each collection of so many numbers
 
@@ -69,7 +70,8 @@ class Band:
 def banded(found: Iterable[Residual]) -> list[Band]:
     """A band for each load under which there are enough numbers, and one for any load; what is known less well is never surer.
 
-    An engine on a family has its own where its numbers are enough, and of enough configurations.
+    An engine on a family has its own where its numbers are enough, and of enough configurations. What one of them alone tells of a load
+    does not hold for others: they have the band of any load.
     """
     rows = sorted(found, key=lambda row: (row.execution, KNOWN.index(row.known), row.load, row.metric, row.collection, row.value))
     bands: list[Band] = []
@@ -80,6 +82,8 @@ def banded(found: Iterable[Residual]) -> list[Band]:
             under = [row for row in alike if load in (row.load, ANY) and pair in (row.pair, ANYONE)]
             everyone = pair == ANYONE
             last = everyone and load == ANY
+            if everyone and not last and len({row.pair for row in under}) < SEVERAL:
+                continue
             factors = dict(_factors(under, FEWEST if last else FEW, FEWEST if last else 1 if everyone else VARIED))
             if factors:
                 surer = [each for each in bands if (each.execution, each.load, each.pair) == (execution, load, pair)]
