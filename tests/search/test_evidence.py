@@ -7,7 +7,7 @@ import pytest
 from assay._base.catalogue import names
 from assay._base.facts import Fact
 from assay.chips import Chip, Power
-from assay.cost.constants import Calibration, Level, Where
+from assay.cost.constants import TAUGHT, Calibration, Level, Where
 from assay.deployments import Asked, Part, resolve
 from assay.engines import Engine, for_family
 from assay.models import Model
@@ -103,7 +103,7 @@ def level(runs: int, *where: str, models: tuple[str, ...] = ()) -> Level:
         ([level(9), level(3, "vllm", "hopper"), level(3, "", "", "h200-sxm")], "sibling"),
         ([level(9), level(3, "vllm", "hopper"), level(0, "", "", "h100-sxm")], "sibling"),
         ([level(9), level(3, "vllm", "hopper"), level(1, "", "", "h100-sxm")], "chip"),
-        ([level(9), level(5, "vllm", "hopper", "", "2026Q1"), level(1, "", "", "h100-sxm")], "chip"),
+        ([level(9), level(TAUGHT, "vllm", "hopper", "", "2026Q1"), level(1, "", "", "h100-sxm")], "chip"),
         ([level(9), level(1, "vllm", "", "h100-sxm")], "chip"),
         ([level(9), level(3, "vllm", "hopper", models=("llama-2-70b",)), level(1, "", "", "h100-sxm")], "model"),
         ([level(9), level(3, "vllm", "hopper", models=("gpt-oss-120b", "llama-2-70b")), level(1, "", "", "h100-sxm")], "model"),

@@ -19,7 +19,7 @@ from assay.engines import Engine
 
 Table = dict[str, float]
 
-TAUGHT = 5  # runs, by judgement: fewer tell of their own conditions more than of what an engine is today
+TAUGHT = 20  # runs, by judgement: two sweeps; one tells of its own system more than of what an engine is today
 MOST_ACCEPTED = 0.98  # of drafted tokens: text holds surprises for any draft
 
 
