@@ -29,7 +29,7 @@ GROUP = ("set", "chip", "model", "metric", "statistic")
 LOTS = 8  # runs of one task: enough to share plants, few enough to show progress
 ECHO = 0.05
 RESIDENT = "resident-pipeline"
-FITTED = "in-sample: constants are fitted to these numbers; --folds leaves each run out of the fit"
+FITTED = "fitted to these numbers, which is in-sample; --folds leaves each run out of the fit"
 
 Under = Callable[[Sequence[Point]], Sequence[Calibration]]
 
