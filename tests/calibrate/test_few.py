@@ -146,13 +146,13 @@ def test_what_points_do_not_tell_of_stays(update: Update) -> None:
     """A dense model on one chip: constants of experts, links and drafts keep the value and the width that they had."""
     chip_level = next((level.factors for level in shipped().levels if level.where == Where("", "", "h100-sxm")), {})
     (level,) = update.levels
-    for name in ("experts.padding", "collective.fixed", "speculation.acceptance"):
+    for name in ("experts.padding", "collective.bandwidth_share", "speculation.acceptance"):
         before = chip_level[name].value if name in chip_level else 1.0
         assert level.factors[name].value == pytest.approx(before, rel=1e-3)
         assert level.factors[name].low < level.factors[name].value < level.factors[name].high
-    wide, narrow = (np.log(level.factors[name].high / level.factors[name].low) for name in ("collective.fixed", "bandwidth_share.weights"))
+    wide, narrow = (np.log(level.factors[name].high / level.factors[name].low) for name in ("collective.bandwidth_share", "bandwidth_share.weights"))
     spread = dict(zip(terms().names, terms().spread, strict=True))
-    assert narrow / spread["bandwidth_share.weights"] < wide / spread["collective.fixed"]
+    assert narrow / spread["bandwidth_share.weights"] < wide / spread["collective.bandwidth_share"]
 
 
 def test_calibrated_twice_it_goes_on_from_where_it_was(

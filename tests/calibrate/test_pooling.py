@@ -85,7 +85,7 @@ def test_slopes_are_those_of_the_prediction(pool: Pool, fitted: Fitted) -> None:
 
 def test_what_no_run_tells_of_stays_as_it_was(known: Any, pool: Pool, fitted: Fitted) -> None:
     """A dense model in 16 bit on one chip says nothing of experts, collectives or drafts."""
-    for name in ("experts.padding", "experts.imbalance", "collective.fixed", "speculation.acceptance"):
+    for name in ("experts.padding", "experts.imbalance", "collective.bandwidth_share", "speculation.acceptance"):
         term = terms().names.index(name)
         assert fitted.factors[:, term] == pytest.approx(0, abs=1e-9)
         assert fitted.deviations[:, term] == pytest.approx(pool.prior[:, term])
