@@ -150,7 +150,8 @@ def test_what_points_do_not_tell_of_stays(update: Update) -> None:
         before = chip_level[name].value if name in chip_level else 1.0
         assert level.factors[name].value == pytest.approx(before, rel=1e-3)
         assert level.factors[name].low < level.factors[name].value < level.factors[name].high
-    wide, narrow = (np.log(level.factors[name].high / level.factors[name].low) for name in ("collective.bandwidth_share", "bandwidth_share.weights"))
+    names = "collective.bandwidth_share", "bandwidth_share.weights"
+    wide, narrow = (np.log(level.factors[name].high / level.factors[name].low) for name in names)
     spread = dict(zip(terms().names, terms().spread, strict=True))
     assert narrow / spread["bandwidth_share.weights"] < wide / spread["collective.bandwidth_share"]
 
