@@ -111,14 +111,19 @@ def test_it_predicts_runs_that_nobody_measured(own: Chip, update: Update, made: 
     assert np.median(np.abs(errors(truth, own, measured))) < np.median(np.abs(errors(truth, update.chip, measured))) / 2
 
 
-def test_a_simulation_with_the_file_is_another(own: Chip) -> None:
-    """Slower under the engine that was measured."""
+def test_a_simulation_with_the_file_is_another(own: Chip, made: MakePoint, measured: Measure) -> None:
+    """Slower under the engine that was measured, by as much as the machine is."""
     model, workload = Model.load("llama-3.1-8b"), Workload.draw(500, 50, requests=40, concurrency=8)
+    run = made([("e2e", "mean")], concurrency=8.0, isl=500.0, osl=50.0)
+    slow, shipped_one = (measured([run], of)[0].numbers[0].value for of in (slower(), shipped()))
+    engine = f"vllm@{run.said('source_date')}"
 
     def latency(chip: Chip) -> float:
-        return simulate(model, Deployment.of(chip, engine="vllm", tp=1), workload).latencies["e2e"].values["mean"]
+        return simulate(model, Deployment.of(chip, engine=engine, tp=1), workload).latencies["e2e"].values["mean"]
 
-    assert latency(own) > 1.05 * latency(Chip.load("h100-sxm"))
+    slowed = slow / shipped_one
+    assert slowed > 1.08
+    assert latency(own) / latency(Chip.load("h100-sxm")) == pytest.approx(slowed, rel=0.03)
 
 
 def test_other_engines_do_not_mind(own: Chip, tmp_path: Path) -> None:
