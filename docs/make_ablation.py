@@ -3,8 +3,8 @@
 PYTHONPATH=src python docs/make_ablation.py
 
 Each constant in turn is left at its generic value, all others are fitted anew, and configurations are left out: a constant stays in
-data/calibration/fit.toml only if the errors of left-out runs are larger without it. All in closed form, after one simulation of each run.
-One that was interrupted goes on after the constants that are done.
+data/calibration/fit.toml only if the errors of left-out runs are larger without it. So are the levels of systems.
+All in closed form, after one simulation of each run. One that was interrupted goes on after the constants that are done.
 """
 
 import json
@@ -22,7 +22,7 @@ from assay.calibrate.folds import cut
 from assay.calibrate.observe import Observation
 from assay.calibrate.pooling import Pool, pooled
 from assay.calibrate.rows import rows
-from assay.calibrate.terms import terms
+from assay.calibrate.terms import SYSTEM, terms
 from assay.cli.questions import executor
 from assay.cost.constants import shipped
 from assay.points import SHIPPED, read_points
@@ -34,16 +34,20 @@ KIND, FOLDS = "configuration", 5
 SO_FAR = so_far(__file__)
 
 
-def without_folds(pool: Pool, start: Floats) -> Floats:
-    """Predicted logarithm of each row by factors fitted without its fold."""
+def without_folds(pool: Pool, start: Floats, above: bool) -> Floats:
+    """Predicted logarithm of each row by factors fitted without its fold, `above` those of wide levels by those of systems as well."""
     fitted = pool.fit(start)
+    systems = pool.systems(fitted.factors)
+    own = systems.fit() if above else fitted
     folds = (np.array(cut([each.point for each in pool.observations], KIND)).astype(int) % FOLDS)[pool.rows.run]
-    predicted = fitted.predicted.copy()
+    predicted = own.predicted.copy()
     for fold in sorted(set(folds.tolist())):
         out = folds == fold
-        moved = pool.refit(fitted, (~out).astype(np.float64)) - fitted.factors
-        each = moved[pool.levels[pool.rows.run[out]]].sum(axis=1)
-        predicted[out] += np.einsum("rj,rj->r", fitted.slopes[out], each)
+        kept_in = (~out).astype(np.float64)
+        moved = pool.along(own.slopes, pool.refit(fitted, kept_in) - fitted.factors)
+        if above:
+            moved = moved + systems.along(own.slopes, systems.refit(own, kept_in, moved) - own.factors)
+        predicted[out] += moved[out]
     return predicted
 
 
@@ -77,12 +81,13 @@ def simulated() -> tuple[tuple[Observation, ...], Floats]:
 
 
 def fitted_without(name: str) -> dict[str, float]:
-    """The errors without one term, or with all."""
+    """The errors without one term or without levels of systems, or with all."""
     observations, factors = observed()
     every = terms()
-    fewer = every.without(name) if name else every
+    fewer = every.without(name) if name in every.names else every
     pool = Pool(observations, rows(observations, fewer), fewer, pooled(fewer))
-    return errors(pool, without_folds(pool, factors[:, [every.names.index(each) for each in fewer.names]]))
+    start = factors[:, [every.names.index(each) for each in fewer.names]]
+    return errors(pool, without_folds(pool, start, name != SYSTEM))
 
 
 def each_once(name: str) -> tuple[str, dict[str, float]]:
@@ -95,7 +100,7 @@ def main() -> None:
     observed()
     found = {}
     with executor() as workers:
-        for name, each in workers.map(each_once, ("", *terms().names)):
+        for name, each in workers.map(each_once, ("", SYSTEM, *terms().names)):
             found[name] = each
             print(name or "all terms", each["all"], flush=True)
     TARGET.write_text(json.dumps({"constants": digest("fitted"), "terms": found}, indent=1) + "\n", encoding="utf-8")

@@ -21,8 +21,9 @@ from kept import kept, so_far
 import assay
 from assay._base.schema import DATA, check, read_toml
 from assay.calibrate import bands, record
-from assay.calibrate.fit import ROUNDS, Result, fit, rounds
+from assay.calibrate.fit import ROUNDS, Result, fit, rounds, whole
 from assay.calibrate.folds import KINDS, left_out
+from assay.calibrate.pooling import Fitted, Pool
 from assay.calibrate.terms import terms
 from assay.cli.questions import executor
 from assay.cost.constants import Calibration, shipped
@@ -53,12 +54,16 @@ def from_nothing(points: Points, workers: Executor) -> Result:
     """All rounds from generic physics."""
     after: tuple[Calibration, ...] = ()
 
-    def once_more() -> Result:
+    def once_more() -> tuple[Pool, Fitted]:
         return next(rounds(points.runs, terms(), workers, told, after))
 
+    def levels() -> Calibration:
+        pool, fitted = once_more()
+        return pool.calibration(fitted.factors)
+
     for turn in range(1, ROUNDS):
-        after = (*after, kept(SO_FAR / f"round-{turn}.pickle", lambda: once_more().calibration))
-    return once_more()
+        after = (*after, kept(SO_FAR / f"round-{turn}.pickle", levels))
+    return whole(*once_more())
 
 
 def onwards(points: Points, workers: Executor) -> Result:
@@ -86,6 +91,15 @@ def summary(found: dict[str, Validation]) -> dict[str, Any]:
     return {"assay_version": assay.__version__, "constants": digest(*MADE), "folds": folds, **{name: first[name] for name in WHOLE}}
 
 
+def short(value: Any) -> Any:
+    """Numbers to eight digits: processors differ in the last of sixteen, and the same runs are to give the same bytes."""
+    if isinstance(value, dict):
+        return {key: short(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [short(each) for each in value]
+    return float(f"{value:.8g}") if isinstance(value, float) else value
+
+
 def digest(*names: str) -> str:
     """Changes with some files of data/calibration, and with the numbers that they were fitted to."""
     files = (*(DATA / "calibration" / f"{name}.toml" for name in names), SHIPPED)
@@ -108,7 +122,7 @@ def main() -> None:
     file = DATA / "calibration" / "bands.toml"
     within = tables(check(read_toml(file), "bands", file))
     errors = summary({kind: bands.rebanded(validation, within) for kind, validation in found.items()})
-    ACCURACY.write_text(json.dumps(errors, indent=1) + "\n", encoding="utf-8")
+    ACCURACY.write_text(json.dumps(short(errors), indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(SO_FAR)
     print(f"{source}: objective {result.fitted.objective:.1f}, {time.perf_counter() - STARTED:.0f} s")
 

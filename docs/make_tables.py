@@ -27,6 +27,7 @@ from assay import offers
 from assay._base.catalogue import names
 from assay._base.facts import Fact
 from assay._base.schema import DATA, Field, read, schema
+from assay.calibrate.terms import SYSTEM
 from assay.cli.commands import cli
 from assay.models.kinds import kinds_document
 from assay.points import SHIPPED
@@ -211,15 +212,19 @@ _ABLATED = {
 
 
 def _terms(told: Mapping[str, Any]) -> str:
-    """Errors of left-out configurations with all fitted constants, and with each in turn left at its generic value.
+    """Errors of left-out configurations with all that is fitted, without levels of systems, and with each constant in turn as generic.
 
     They take longer than the constants themselves, and may be of those before: the page then says so.
     """
     errors: Mapping[str, Mapping[str, float]] = told["terms"]
     shipped = json.loads((ROOT / "docs" / "own_points.json").read_text(encoding="utf-8"))["constants"]
     said = "" if told["constants"] == shipped else "Of constants that shipped before those of today.\n\n"
-    rows = ([f"without `{name}`" if name else "all", *(f"{each[key] * 100:.1f}" for key in _ABLATED)] for name, each in errors.items())
+    rows = ([_less(name), *(f"{each[key] * 100:.1f}" for key in _ABLATED)] for name, each in errors.items())
     return said + table(("constants", *_ABLATED.values()), rows)
+
+
+def _less(name: str) -> str:
+    return "without levels of systems" if name == SYSTEM else f"without `{name}`" if name else "all"
 
 
 def _own(told: Mapping[str, Any]) -> str:

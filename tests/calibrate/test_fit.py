@@ -2,14 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from assay.calibrate.fit import ROUNDS, fit, observed, rounds
+from assay._base.facts import Fact
+from assay.calibrate.fit import ROUNDS, fit, observed, rounds, whole
 from assay.calibrate.terms import terms
-from assay.cost.constants import Calibration, Where
+from assay.cost.constants import Calibration, Level, Where
 from assay.points import Point
 
 MakePoint = Callable[..., Point]
@@ -61,10 +63,57 @@ def test_rounds_are_told(known: Any) -> None:
 def test_rounds_go_on_after_those_that_are_done(known: Any) -> None:
     """To the same end, bit by bit."""
     every = list(rounds(known.points[:2], terms()))
-    (last,) = rounds(known.points[:2], terms(), after=[each.calibration for each in every[:-1]])
+    (last,) = rounds(known.points[:2], terms(), after=[pool.calibration(fitted.factors) for pool, fitted in every[:-1]])
     assert len(every) == ROUNDS
-    assert last.calibration.fingerprint == every[-1].calibration.fingerprint
-    assert np.array_equal(last.fitted.factors, every[-1].fitted.factors)
+    assert whole(*last).calibration.fingerprint == whole(*every[-1]).calibration.fingerprint
+    assert np.array_equal(last[1].factors, every[-1][1].factors)
+
+
+SLOWED = Level(
+    "kernel-by-kernel",
+    Where("vllm", chip="h100-sxm", model="mistral-7b", weights="bf16"),
+    {"bandwidth_share.weights": Fact(0.9), "compute_share.gemm16": Fact(0.9), "fixed.kernel": Fact(1.2), "fixed.mixed_kernel": Fact(1.2)},
+    runs=1,
+)
+
+
+def test_what_one_system_has_of_its_own_is_its_own(made: MakePoint, measured: Measure) -> None:
+    """One of four models on two chips is served slowly on one of them.
+
+    With its runs it is predicted; without them as the others are; and what was never measured has nothing of it.
+    """
+    models = ("llama-3.1-8b", "qwen2-7b", "gemma-7b", "mistral-7b")
+    runs = [
+        made(chip=chip, model=model, concurrency=float(users))
+        for chip in ("h100-sxm", "mi300x")
+        for model in models
+        for users in (1, 2, 4, 8, 16, 32)
+    ]
+    points = measured(runs, Calibration((SLOWED,)))
+    slow = [at for at, each in enumerate(runs) if (each.said("chip"), each.said("model")) == ("h100-sxm", "mistral-7b")]
+    found = fit(points, terms())
+    errors = {
+        name: np.abs(logarithms(measured([points[at] for at in slow], each)) - logarithms([points[at] for at in slow]))
+        for name, each in {"systems": found.calibration, "wide": found.calibration.wide}.items()
+    }
+    assert np.median(errors["systems"]) < 0.5 * np.median(errors["wide"])
+    runs_by_row = found.pool.rows.run
+    without = found.without(np.isin(runs_by_row, slow, invert=True).astype(np.float64))
+    (level,) = (each for each in without.levels if each.where == SLOWED.where)
+    assert level.runs == 0
+    assert all(fact.value == pytest.approx(1.0, abs=0.01) for fact in level.factors.values())
+    unseen = [made(chip="h200-sxm", model="mistral-7b")]
+    assert logarithms(measured(unseen, found.calibration)) == pytest.approx(logarithms(measured(unseen, found.calibration.wide)))
+
+
+def test_wide_levels_know_nothing_of_systems(known: Any) -> None:
+    """A fit from a calibration with systems starts from its wide levels alone, and ends in the same."""
+    slower = {"fixed.kernel": Fact(2.0), "bandwidth_share.weights": Fact(0.5)}
+    systems = [replace(each, factors=slower) for each in known.result.calibration.levels if each.where.model]
+    odd = Calibration((*known.result.calibration.wide.levels, *systems))
+    one, other = (fit(known.points, terms(), start=start).calibration for start in (odd, known.result.calibration.wide))
+    assert len(systems) == 2
+    assert one.fingerprint == other.fingerprint
 
 
 def test_runs_are_observed_in_their_order_by_any_executor(made: MakePoint) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assay.calibrate.fit import Result
+from assay.calibrate.fit import Result, whole
 from assay.calibrate.folds import CONFIGURATIONS, KINDS, block, cut, left_out, refitted, without
 from assay.calibrate.pooling import Pool, pooled
 from assay.calibrate.terms import terms
@@ -59,8 +59,7 @@ def revalued(result: Result, changed: np.ndarray, by: float) -> Result:
     pool = result.pool
     rows = replace(pool.rows, measured=pool.rows.measured + by * changed)
     other = Pool(pool.observations, rows, terms(), pooled(terms()))
-    fitted = other.fit(result.fitted.factors)
-    return Result(other, fitted, other.calibration(fitted.factors))
+    return whole(other, other.fit(result.fitted.factors))
 
 
 def moved(one: Calibration, other: Calibration, pool: Pool) -> float:
@@ -121,7 +120,7 @@ def test_folds_of_a_validation(known: bool, stage: str, made: MakePoint) -> None
 def test_what_taught_constants_need_not_be_fitted_again(known: Any) -> None:
     """Where the fit ended, the same constants come of leaving a fold out, whether or not the fit is known."""
     pool = known.result.pool
-    anew = Result(pool, pool.at(known.result.fitted.factors), known.result.calibration)
+    anew = whole(pool, pool.at(known.result.fitted.factors))
     points = [each.point for each in pool.observations]
     for one, other in zip(*(left_out(each, points, "chip") for each in (anew, known.result)), strict=True):
         assert moved(one, other, pool) < 1e-3

@@ -11,7 +11,7 @@ from assay.calibrate.fit import observed
 from assay.calibrate.observe import Runs
 from assay.calibrate.pooling import Fitted, Pool, keys, pooled
 from assay.calibrate.rows import rows
-from assay.calibrate.terms import CERTAIN, LEVELS, terms
+from assay.calibrate.terms import CERTAIN, LEVELS, SYSTEM, terms
 from assay.cost.constants import Calibration, Level, Where
 
 
@@ -34,9 +34,9 @@ def without(pool: Pool, mask: np.ndarray) -> Pool:
 
 
 def test_levels_of_a_run_are_the_widest_first(pool: Pool) -> None:
-    """Seven, from all runs to those of its engine on its family in its quarter."""
+    """Seven, from all runs to those of its engine on its family in its quarter; that of its system stands apart."""
     (first, *_), (where, *_) = keys(pool.observations[0]), [pool.observations[0].where]
-    assert [key.level for key in keys(pool.observations[0])] == list(LEVELS)
+    assert [key.level for key in keys(pool.observations[0])] == [level for level in LEVELS if level != SYSTEM]
     assert first.where == Where()
     assert keys(pool.observations[0])[-1].where == Where(where.engine, where.family, "", where.quarter)
     assert {key.where.chip for key in pool.keys} == {"", "h100-sxm", "mi300x"}

@@ -13,6 +13,7 @@ from assay.calibrate.terms import terms
 from assay.chips import Chip
 from assay.cost.constants import MOST_ACCEPTED, TAUGHT, Calibration, Constants, Level, Where, generic, levels, own_level, shipped
 from assay.engines import Engine
+from assay.models import Model
 
 KERNELS = "kernel-by-kernel"
 H100, H200, MI300X = (Chip.load(name) for name in ("h100-sxm", "h200-sxm", "mi300x"))
@@ -72,6 +73,39 @@ def test_a_load_generators_level_is_for_those_who_ask_with_it() -> None:
     assert factor(every.seen_by("serving"), H100, VLLM) == pytest.approx(17 * factor(EVERY, H100, VLLM))
     assert every.seen_by("serving") is every.seen_by("serving")
     assert every.seen_by("another") is every.seen_by("") is every
+
+
+R1 = Model.load("deepseek-r1")
+SYSTEM = level(19.0, "vllm", "", "h100-sxm", "", "", "deepseek-r1", "fp8")
+
+
+@pytest.mark.parametrize(
+    ("chip", "engine", "model", "weights", "own"),
+    [
+        (H100, VLLM, R1, "fp8", 19),
+        (H100, VLLM, replace(R1, name="a fine-tune of it"), "fp8", 19),
+        (H100, VLLM, Model.load("llama-3.1-8b"), "fp8", 1),
+        (H100, VLLM, None, "", 1),
+        (H100, VLLM, R1, "bf16", 1),
+        (H200, VLLM, R1, "fp8", 1),
+        (H100, SGLANG, R1, "fp8", 1),
+    ],
+    ids=["it", "its architecture", "another model", "no model", "other weights", "another chip", "another engine"],
+)
+def test_a_systems_level_is_for_its_model_in_its_weights_alone(chip: Chip, engine: Engine, model: Model, weights: str, own: int) -> None:
+    """Whatever a model of the same architecture is called; and the wide levels are without it."""
+    every = Calibration((*EVERY.levels, SYSTEM))
+    found = every.constants(chip, engine, model, weights).experts["padding"] / generic(KERNELS).experts["padding"]
+    assert found == pytest.approx(own * factor(EVERY, chip, engine))
+    assert every.wide.fingerprint == EVERY.fingerprint
+
+
+def test_of_models_alike_each_has_its_own_system() -> None:
+    """Where there is one; the other's only where there is none."""
+    twin = replace(R1, name="deepseek-v3")
+    own = replace(SYSTEM, where=SYSTEM.where._replace(model="deepseek-v3"), factors={"experts.padding": Fact(23.0)})
+    found = [Calibration((SYSTEM, own)).constants(H100, VLLM, model, "fp8").experts["padding"] for model in (R1, twin)]
+    assert found == pytest.approx([factor * generic(KERNELS).experts["padding"] for factor in (19, 23)])
 
 
 def test_without_levels_generic_physics_is_left() -> None:

@@ -29,8 +29,10 @@ from assay.steptime import Floats
 
 ROUNDS = 2  # of simulation and update
 BELIEVED = 10.0  # times their noise: a system may be far from all others, and its owner's numbers are few
-OWN = ("pair", "chip", "quarter")  # what a system of one's own may have otherwise: its build of the engine, its chips, its time
+BUILD = ("pair", "chip", "quarter")  # what a system of one's own may have otherwise: its build of the engine, its chips, its time
+OWN = (*BUILD, "system")
 UNKNOWN: Mapping[str, Sequence[str]] = {
+    "system": BUILD,
     "chip": OWN,
     "model": OWN,
     "sibling": OWN,
@@ -140,15 +142,18 @@ def own(found: Sequence[Observation], calibration: Calibration) -> Pool:
     Its prior is as wide as what the calibration does not know of them.
     """
     what = replace(terms().wide, robust=BELIEVED)
-    shares = {each.where.engine: _unknown(each, calibration, what) for each in found}
+    shares: dict[str, float] = {}
+    for each in found:
+        shares[each.where.engine] = max(shares.get(each.where.engine, 0.0), _unknown(each, calibration, what))
     spread = np.array(what.spread)
     return Pool(found, rows(found, what), what, Levels(_keys, partial(_base, calibration), lambda key: spread * shares[key.where.engine]))
 
 
 def _unknown(observation: Observation, calibration: Calibration, what: Terms) -> float:
     """Share of the spread that levels of which nothing is known leave open."""
-    part = observation.stages[0].plant.part
-    return float(np.hypot.reduce([what.shares[level] for level in UNKNOWN[known(part.chip, part.engine, calibration)]]))
+    plant = observation.stages[0].plant
+    found = known(plant.part.chip, plant.part.engine, calibration, plant.model, plant.part.weights.name)
+    return float(np.hypot.reduce([what.shares[level] for level in UNKNOWN[found]]))
 
 
 def _keys(observation: Observation) -> list[Key]:
@@ -157,8 +162,9 @@ def _keys(observation: Observation) -> list[Key]:
 
 
 def _base(calibration: Calibration, observation: Observation) -> Constants:
-    part = observation.stages[0].plant.part
-    return calibration.seen_by(observation.where.client).constants(part.chip, part.engine)
+    plant = observation.stages[0].plant
+    seen = calibration.seen_by(observation.where.client)
+    return seen.constants(plant.part.chip, plant.part.engine, plant.model, plant.part.weights.name)
 
 
 def _errors(pool: Pool, predicted: Floats) -> Floats:

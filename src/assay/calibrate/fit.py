@@ -12,6 +12,7 @@ from assay.calibrate.rows import rows
 from assay.calibrate.terms import Terms
 from assay.cost.constants import Calibration
 from assay.points import Point
+from assay.steptime import Floats
 from assay.validate.validation import in_lots
 
 WIDE, ROUNDS = 2, 4  # of simulation and fit, the first with wide priors: what is unlike all others shows when the others are known
@@ -21,11 +22,20 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """The last round: the runs as they were observed, with their rows; what was fitted; and the levels."""
+    """The last round: the runs as they were observed, with their rows; what was fitted, of wide levels and of systems; and all levels."""
 
     pool: Pool
     fitted: Fitted
+    systems: Pool
+    own: Fitted
     calibration: Calibration
+
+    def without(self, mask: Floats) -> Calibration:
+        """The levels without the rows at which `mask` (R,) is 0, by one step from those of all."""
+        factors = self.pool.refit(self.fitted, mask)
+        moved = self.pool.along(self.own.slopes, factors - self.fitted.factors)
+        wide = self.pool.calibration(factors, mask=mask)
+        return Calibration((*wide.levels, *self.systems.calibration(self.systems.refit(self.own, mask, moved), mask=mask).levels))
 
 
 def fit(
@@ -40,9 +50,9 @@ def fit(
     `progress` hears the round, and how many runs are simulated, of how many.
     """
     if start:
-        return _round(points, terms, start, executor, _told(progress, 1, 1))
-    *_, result = rounds(points, terms, executor, progress)
-    return result
+        return whole(*_round(points, terms, start, executor, _told(progress, 1, 1)))
+    *_, last = rounds(points, terms, executor, progress)
+    return whole(*last)
 
 
 def rounds(
@@ -51,13 +61,13 @@ def rounds(
     executor: Executor | None = None,
     progress: Progress | None = None,
     after: Sequence[Calibration] = (),
-) -> Iterator[Result]:
+) -> Iterator[tuple[Pool, Fitted]]:
     """What each round from generic physics ends in; those that ended in the calibrations `after` are not run again."""
     start = after[-1] if after else Calibration()
     for turn in range(len(after) + 1, ROUNDS + 1):
-        result = _round(points, terms.wide if turn <= WIDE else terms, start, executor, _told(progress, turn, ROUNDS))
-        start = result.calibration
-        yield result
+        pool, fitted = _round(points, terms.wide if turn <= WIDE else terms, start, executor, _told(progress, turn, ROUNDS))
+        start = pool.calibration(fitted.factors)
+        yield pool, fitted
 
 
 def _told(progress: Progress | None, turn: int, rounds: int) -> Callable[[int, int], None] | None:
@@ -67,21 +77,30 @@ def _told(progress: Progress | None, turn: int, rounds: int) -> Callable[[int, i
 def taught(points: Sequence[Point], terms: Terms, executor: Executor | None, progress: Progress | None, by: Calibration) -> Result:
     """A calibration with the runs that taught it, as if the fit had just ended in it; `progress` as of `fit`."""
     pool = _pool(points, terms, by, executor, partial(progress, "observing") if progress else None)
-    return Result(pool, pool.at(pool.factors(by)), by)
+    fitted = pool.at(pool.factors(by))
+    systems = pool.systems(fitted.factors)
+    return Result(pool, fitted, systems, systems.at(systems.factors(by)), by)
 
 
 def _round(
     points: Sequence[Point], terms: Terms, start: Calibration, executor: Executor | None, progress: Callable[[int, int], None] | None
-) -> Result:
+) -> tuple[Pool, Fitted]:
     pool = _pool(points, terms, start, executor, progress)
-    fitted = pool.fit(pool.factors(start))
-    return Result(pool, fitted, pool.calibration(fitted.factors, fitted.deviations))
+    return pool, pool.fit(pool.factors(start))
+
+
+def whole(pool: Pool, fitted: Fitted) -> Result:
+    """Wide levels, and those of systems fitted to what they leave."""
+    systems = pool.systems(fitted.factors)
+    own = systems.fit()
+    levels = (*pool.calibration(fitted.factors, fitted.deviations).levels, *systems.calibration(own.factors, own.deviations).levels)
+    return Result(pool, fitted, systems, own, Calibration(levels))
 
 
 def _pool(
     points: Sequence[Point], terms: Terms, start: Calibration, executor: Executor | None, progress: Callable[[int, int], None] | None
 ) -> Pool:
-    observations = observed(points, start, executor, progress)
+    observations = observed(points, start.wide, executor, progress)  # systems left out are predicted by that
     return Pool(observations, rows(observations, terms), terms, pooled(terms))
 
 

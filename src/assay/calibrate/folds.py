@@ -40,13 +40,8 @@ def _dealt(name: str) -> int:
 
 def without(result: Result, folds: Sequence[str]) -> dict[str, Calibration]:
     """For each fold the constants fitted without it; `folds` names that of each observation of the result's pool."""
-    pool = result.pool
-    of_rows = np.array(folds)[pool.rows.run]
-    found = {}
-    for fold in sorted(set(folds)):
-        mask = (of_rows != fold).astype(np.float64)
-        found[fold] = pool.calibration(pool.refit(result.fitted, mask), mask=mask)
-    return found
+    of_rows = np.array(folds)[result.pool.rows.run]
+    return {fold: result.without((of_rows != fold).astype(np.float64)) for fold in sorted(set(folds))}
 
 
 def refitted(kind: str, work: Work, known: bool) -> Under:

@@ -61,8 +61,10 @@ class Observation:
     @property
     def where(self) -> Where:
         """Whose levels hold for it."""
-        part = self.stages[0].plant.part
-        return Where(part.engine.name, part.chip.family, part.chip.name, part.engine.period(part.chip.family), self.point.said("set") or "")
+        plant = self.stages[0].plant
+        part, client = plant.part, self.point.said("set") or ""
+        quarter = part.engine.period(part.chip.family)
+        return Where(part.engine.name, part.chip.family, part.chip.name, quarter, client, plant.model.name, part.weights.name)
 
     @property
     def execution(self) -> str:

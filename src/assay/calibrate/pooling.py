@@ -3,12 +3,15 @@
 The error of a number is robust (Cauchy), so that single runs that nothing explains do not bend constants; and the priors of levels have
 heavy tails (Student's t), so that a system unlike all others is one, and does not bend those. The objective is minimised by
 Levenberg-Marquardt steps; the intervals are those of the normal equations where they end.
+
+What single systems have beyond that is fitted last, to what the wider levels leave. Fitted with them it took from these what systems have
+in common, and models, chips and engines left out were predicted worse.
 """
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +19,7 @@ import numpy as np
 from assay._base.facts import Fact
 from assay.calibrate.observe import Observation, Runs
 from assay.calibrate.rows import Integers, Rows
-from assay.calibrate.terms import CERTAIN, CLIENT, ENDLESS, LEVELS, Terms, ignorance
+from assay.calibrate.terms import CERTAIN, CLIENT, ENDLESS, LEVELS, QUARTER, SYSTEM, Terms, ignorance
 from assay.cost.constants import Calibration, Constants, Level, Where, generic
 from assay.steptime import Floats
 
@@ -41,15 +44,19 @@ class Key(NamedTuple):
     @property
     def unsaid(self) -> bool:
         """Whether it is the quarter of runs without a date, or the client of runs of no collection: of them wider levels say all."""
-        return (self.level == LEVELS[-1] and not self.where.quarter) or (self.level == CLIENT and not self.where.client)
+        return (self.level == QUARTER and not self.where.quarter) or (self.level == CLIENT and not self.where.client)
 
 
 def keys(observation: Observation) -> list[Key]:
-    """The levels that hold for a run, the widest first."""
-    engine, family, chip, quarter, client = observation.where
+    """The levels that hold for a run, the widest first, but for that of its system."""
+    engine, family, chip, quarter, client, _, _ = observation.where
     wide = Where(), Where(client=client), Where(engine), Where("", family)
     named = *wide, Where(engine, family), Where("", "", chip), Where(engine, family, "", quarter)
-    return [Key(level, observation.execution, where) for level, where in zip(LEVELS, named, strict=True)]
+    return [Key(level, observation.execution, where) for level, where in zip(LEVELS[:-1], named, strict=True)]
+
+
+def _system(observation: Observation) -> list[Key]:
+    return [Key(SYSTEM, observation.execution, observation.where.system)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,12 +98,19 @@ def pooled(terms: Terms) -> Levels:
     def widths(key: Key) -> Floats:
         if key.unsaid:
             return np.full(len(terms.names), CERTAIN)
-        there = np.array([_there(name, key.execution) for name in terms.names])
         if key.level != LEVELS[0]:
-            return np.where(there, terms.widths(key.level), CERTAIN)
+            return _widths(terms, key)
         return np.array([max(ignorance(name, key.execution), CERTAIN) for name in terms.names])
 
     return Levels(keys, _physics, widths)
+
+
+def _above(base: Callable[[Observation], Constants], found: Mapping[Observation, Mapping[str, float]], each: Observation) -> Constants:
+    return base(each).times(found[each])
+
+
+def _widths(terms: Terms, key: Key) -> Floats:
+    return np.where([_there(name, key.execution) for name in terms.names], terms.widths(key.level), CERTAIN)
 
 
 def _there(name: str, execution: str) -> bool:
@@ -124,6 +138,14 @@ class Pool:
         self.roots = widths[:, :, None] * np.where(np.array(alone)[:, None, None], np.eye(len(terms.names)), terms.root)
         self.freedom = np.where(alone, ENDLESS, terms.freedom)[:, None]  # of the Student's t of each level's free numbers
 
+    def systems(self, factors: Floats) -> "Pool":
+        """The same runs and rows with a level for each system alone, above what these levels' factors make of the constants."""
+        moved = np.exp(factors[self.levels].sum(axis=1)).tolist()
+        found = {each: dict(zip(self.terms.names, row, strict=True)) for each, row in zip(self.observations, moved, strict=True)}
+        return Pool(
+            self.observations, self.rows, self.terms, Levels(_system, partial(_above, self.base, found), partial(_widths, self.terms))
+        )
+
     def fit(self, start: Floats | None = None, mask: Floats | None = None) -> Fitted:
         """The most likely factors; `mask` (R,) leaves rows out where it is 0."""
         factors = np.zeros((len(self.keys), len(self.terms.names))) if start is None else start
@@ -133,7 +155,7 @@ class Pool:
         for _ in range(STEPS):
             step = self._step(factors, predicted, slopes, weight, damping).step
             tried = factors + step
-            promised = best - self._objective(tried, predicted + self._along(slopes, step), weight)
+            promised = best - self._objective(tried, predicted + self.along(slopes, step), weight)
             there = self.predict(tried)  # with slopes, which nearly every step needs: they are cheap beside the sums
             objective = self._objective(tried, there[0], weight)
             gained = best - objective
@@ -154,9 +176,13 @@ class Pool:
         last = self._step(factors, predicted, slopes, weight)
         return Fitted(factors, self._deviations(last), last.step, predicted, slopes, objective)
 
-    def refit(self, fitted: Fitted, mask: Floats) -> Floats:
-        """Factors without some rows, by one step of the same normal equations from those of all: what it has beyond that of all rows."""
-        return fitted.factors + self._step(fitted.factors, fitted.predicted, fitted.slopes, self.rows.weight * mask).step - fitted.rest
+    def refit(self, fitted: Fitted, mask: Floats, moved: Floats | float = 0.0) -> Floats:
+        """Factors without some rows, by one step of the same normal equations from those of all: what it has beyond that of all rows.
+
+        `moved` (R,) is how far the logarithms of rows have gone for other reasons.
+        """
+        step = self._step(fitted.factors, fitted.predicted + moved, fitted.slopes, self.rows.weight * mask).step
+        return fitted.factors + step - fitted.rest
 
     @cached_property
     def alike(self) -> list[tuple[list[int], Runs]]:
@@ -183,7 +209,7 @@ class Pool:
                 found[:, here] = each[:, rows.place[here]]
         return found
 
-    def _along(self, slopes: Floats, step: Floats) -> Floats:
+    def along(self, slopes: Floats, step: Floats) -> Floats:
         """How far a step moves each row where slopes hold, (R,)."""
         if not len(slopes):
             return np.zeros(0)

@@ -17,7 +17,8 @@ CLIENT = "client"
 CERTAIN = 1e-3  # of a logarithm: a constant that does not move
 ENDLESS = 1e9  # degrees of freedom: a normal distribution
 WIDER = 3.0  # normal priors are so much wider than the scale of those with heavy tails
-LEVELS = ("generic", "client", "engine", "family", "pair", "chip", "quarter")
+QUARTER, SYSTEM = "quarter", "system"
+LEVELS = ("generic", CLIENT, "engine", "family", "pair", "chip", QUARTER, SYSTEM)
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Terms:
         for place, name in enumerate(self.names):
             if name.partition(".")[0] in self.of_software:
                 share[place] = self.software.get(level, share[place])
-        widths: Floats = share * np.array(self.spread)
+        widths: Floats = np.maximum(share * np.array(self.spread), CERTAIN)
         return widths
 
     @property

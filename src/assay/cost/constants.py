@@ -1,7 +1,8 @@
 """The constants of the cost model: generic physics, and what fits to measured runs have found above it, level by level.
 
 A level holds for an engine, a chip family, both, a chip, or both in a quarter of a year, since engines change as they are developed;
-or for the load generator of a collection of runs, whose own time is in the TTFT that it measures.
+for a system, which is an engine that serves one model in one precision on one chip; or for the load generator of a collection of runs,
+whose own time is in the TTFT that it measures.
 It multiplies constants of all levels that hold more widely (data/calibration/generic.toml and fitted.toml). Where nothing was measured
 no level holds, and generic physics is left.
 """
@@ -16,6 +17,8 @@ from assay._base.facts import Fact
 from assay._base.schema import DATA, read
 from assay.chips import Chip
 from assay.engines import Engine
+from assay.models import Model
+from assay.models.shapes import Architecture
 
 Table = dict[str, float]
 
@@ -48,13 +51,20 @@ class Constants:
 
 
 class Where(NamedTuple):
-    """For what a level holds: engine, chip family, chip, quarter of a year, client (a collection of runs); "" for any."""
+    """For what a level holds: engine, chip family, chip, quarter of a year, client (a collection of runs), model, weights; "" for any."""
 
     engine: str = ""
     family: str = ""
     chip: str = ""
     quarter: str = ""
     client: str = ""
+    model: str = ""
+    weights: str = ""
+
+    @property
+    def system(self) -> "Where":
+        """The engine that serves this model in these weights on this chip."""
+        return Where(self.engine, chip=self.chip, model=self.model, weights=self.weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,9 +80,9 @@ class Level:
     runs: int = 0
     models: tuple[str, ...] = ()
 
-    def holds(self, chip: Chip, engine: str) -> bool:
-        """Whether it is, in its quarter, for this chip under this engine, whoever asks."""
-        there = Where(engine, chip.family, chip.name, self.where.quarter)
+    def holds(self, chip: Chip, engine: str, model: str = "", weights: str = "") -> bool:
+        """Whether it is, in its quarter, for this chip under this engine, with this model in these weights, whoever asks."""
+        there = Where(engine, chip.family, chip.name, self.where.quarter, "", model, weights)
         return self.execution == chip.execution and all(wanted in ("", said) for wanted, said in zip(self.where, there, strict=True))
 
     def seen_by(self, client: str) -> "Level":
@@ -106,25 +116,47 @@ class Calibration:
     def _seen(self) -> dict[str, "Calibration"]:
         return {"": self}
 
-    def holding(self, chip: Chip, engine: Engine) -> tuple[Level, ...]:
-        """The levels that are for this chip under this engine: of quarters the engine's, else the last before it.
+    @cached_property
+    def wide(self) -> "Calibration":
+        """The same without what is of single systems."""
+        return Calibration(tuple(level for level in self.levels if not level.where.model))
+
+    def _name(self, chip: Chip, engine: str, model: Model, weights: str) -> str:
+        """What systems of an engine on a chip call the model: its own name, else that of one of the same architecture."""
+        rows = [level.where for level in self.levels if level.where.model and (level.where.chip, level.where.engine) == (chip.name, engine)]
+        names = [where.model for where in rows if where.weights == weights]
+        return model.name if model.name in names else next((name for name in names if _alike(model, name)), "")
+
+    def holding(self, chip: Chip, engine: Engine, model: Model | None = None, weights: str = "") -> tuple[Level, ...]:
+        """The levels that are for this chip under this engine, serving a model: of quarters the engine's, else the last before it.
 
         Today's engine has the last quarter that more than a few runs taught, one of which only the year is known has none. What the chip's
         own file was calibrated to comes last, in the place of the level of the chip alone.
         """
-        levels = [level for level in self.levels if level.holds(chip, engine.name)]
+        name = self._name(chip, engine.name, model, weights) if model else ""
+        levels = [level for level in self.levels if level.holds(chip, engine.name, name, weights)]
         now, least = (engine.period(chip.family), 0) if engine.since else ("9999", TAUGHT)
         passed = [level.where.quarter for level in levels if level.where.quarter <= now and level.runs >= least]
         holding = [level for level in levels if level.where.quarter in ("", max(passed, default=""))]
         own = own_level(chip, engine.name)
         return (*(level for level in holding if level.where != Where("", "", chip.name)), own) if own else tuple(holding)
 
-    def constants(self, chip: Chip, engine: Engine) -> Constants:
+    def constants(self, chip: Chip, engine: Engine, model: Model | None = None, weights: str = "") -> Constants:
         """Generic physics times the factors of all levels that hold."""
         found = generic(chip.execution)
-        for level in self.holding(chip, engine):
+        for level in self.holding(chip, engine, model, weights):
             found = found.times({name: fact.value for name, fact in level.factors.items()})
         return found
+
+
+def _alike(model: Model, name: str) -> bool:
+    """Whether a model of the catalogue has the same architecture."""
+    return _architecture(name) == model.architecture
+
+
+@cache
+def _architecture(name: str) -> Architecture:
+    return Model.load(name).architecture
 
 
 @cache

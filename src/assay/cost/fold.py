@@ -54,7 +54,7 @@ def fold(model: Model, part: Part, calibration: Calibration | None = None) -> tu
 def assemble(model: Model, part: Part, ops: Iterable[Op], calibration: Calibration | None = None) -> Machine:
     """The machine that times the ops of a part: weights and cache laid into the memory of its chips."""
     residency = place(part, ops, model.architecture.hidden)
-    return Machine(part.chip, residency, (calibration or shipped()).constants(part.chip, part.engine))
+    return Machine(part.chip, residency, (calibration or shipped()).constants(part.chip, part.engine, model, part.weights.name))
 
 
 def _tabulate(ops: Sequence[Op], machine: Machine, part: Part, sizes: Sizes, *, host: bool) -> tuple[Sum, Sum, Sum]:
