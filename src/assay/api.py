@@ -83,8 +83,8 @@ def predict(model: Model, deployment: Deployment, *, prefill: int = 0, decode: i
     _check_load(load)
     plant = _wide_enough(plan_one(model, deployment), load)
     step = explain(plant.machine, plant.ops, plant.times, load)
-    label = evidence_of(plant.part.chip, plant.part.engine, model, plant.part.weights.name)
-    found = bands(plant.part, model=model)
+    label = evidence_of(plant.part.chip, plant.part.engine, model.name)
+    found = bands(plant.part, model=model.name)
     band = {"seconds": found["tpot"], "latency": found["tpot"], "joules": found["joules_per_token"]}
     return Prediction(step, band, label, plant.part.to_dict(), plant.part.assumptions)
 

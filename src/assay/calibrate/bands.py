@@ -20,7 +20,7 @@ from assay.validate.predict import Guess, Told, kind, turned
 from assay.validate.validation import Validation, stated
 
 WITHIN = 0.93  # of the numbers, which are of few configurations: of the numbers of a new one 0.89 lie within
-PAIRED = ("system", "chip", "model", "sibling")  # what is known where runs of an engine on a family were seen
+PAIRED = ("chip", "model", "sibling")  # what is known where runs of an engine on a family were seen
 FEW = 30  # numbers: with fewer a load has no band of its own
 VARIED = 4  # configurations, whose numbers go together: of 3, 4 and 6 the fewest with which bands still held a new one
 SEVERAL = 2  # engines and families: what is seen of one alone under a load says nothing of the others

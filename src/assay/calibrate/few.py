@@ -19,7 +19,7 @@ from assay._base.facts import Fact
 from assay.calibrate.observe import Observation, observe
 from assay.calibrate.pooling import Key, Levels, Pool
 from assay.calibrate.rows import rows
-from assay.calibrate.terms import Terms, terms
+from assay.calibrate.terms import SYSTEM, Terms, terms
 from assay.chips import Chip
 from assay.cost.constants import Calibration, Constants, Level, Where, own_level, shipped
 from assay.engines import Engine
@@ -29,10 +29,8 @@ from assay.steptime import Floats
 
 ROUNDS = 2  # of simulation and update
 BELIEVED = 10.0  # times their noise: a system may be far from all others, and its owner's numbers are few
-BUILD = ("pair", "chip", "quarter")  # what a system of one's own may have otherwise: its build of the engine, its chips, its time
-OWN = (*BUILD, "system")
+OWN = ("pair", "chip", "quarter")  # what a system of one's own may have otherwise: its build of the engine, its chips, its time
 UNKNOWN: Mapping[str, Sequence[str]] = {
-    "system": BUILD,
     "chip": OWN,
     "model": OWN,
     "sibling": OWN,
@@ -151,9 +149,10 @@ def own(found: Sequence[Observation], calibration: Calibration) -> Pool:
 
 def _unknown(observation: Observation, calibration: Calibration, what: Terms) -> float:
     """Share of the spread that levels of which nothing is known leave open."""
-    plant = observation.stages[0].plant
-    found = known(plant.part.chip, plant.part.engine, calibration, plant.model, plant.part.weights.name)
-    return float(np.hypot.reduce([what.shares[level] for level in UNKNOWN[found]]))
+    plant, part = observation.stages[0].plant, observation.stages[0].plant.part
+    holding = calibration.holding(part.chip, part.engine, plant.model, part.weights.name)
+    model = () if any(level.where.model and level.runs for level in holding) else (SYSTEM,)
+    return float(np.hypot.reduce([what.shares[level] for level in (*UNKNOWN[known(part.chip, part.engine, calibration)], *model)]))
 
 
 def _keys(observation: Observation) -> list[Key]:

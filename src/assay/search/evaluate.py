@@ -56,7 +56,7 @@ class _Summary:
         stable = bool(metrics.stable(self.columns)) or workload.concurrency > 0
         why_not = self.why_not(stable)
         lots = [self.lot(part, market) for part, market in zip(parts, markets, strict=True)]
-        label, bands = weakest(parts, circumstances(workload, parts, stable), model=self.assembly.plants[0].model)
+        label, bands = weakest(parts, circumstances(workload, parts, stable), model=self.assembly.plants[0].model.name)
         return Run(
             model=self.assembly.plants[0].model.name,
             chip=joined(part.chip.name for part in parts),

@@ -10,7 +10,6 @@ from assay.chips import Chip
 from assay.cost.constants import Calibration, shipped
 from assay.deployments import Part
 from assay.engines import Engine, for_family
-from assay.models import Model
 from assay.search.runs import Evidence
 from assay.workloads import Workload
 
@@ -20,26 +19,20 @@ Pair = tuple[str, str]
 Table = dict[tuple[str, str, str, Pair], Band]
 """Bands by what is known, load, metric and pair."""
 
-KNOWN = ("system", "chip", "model", "sibling", "relative", "nothing")  # what was measured that is like a deployment, the most telling first
-CALIBRATED = KNOWN[: KNOWN.index("sibling") + 1]
+KNOWN = ("chip", "model", "sibling", "relative", "nothing")  # what was measured that is like a deployment, the most telling first
 CROWDED, BUSY = 64, 8  # requests on a chip
 ANY = "any"
 ANYONE = ("", "")
 
 
-def known(chip: Chip, engine: Engine, calibration: Calibration | None = None, model: Model | None = None, weights: str = "") -> str:
-    """Which of KNOWN constants were fitted to.
-
-    This engine serving this model in these weights on this chip; it on this chip (but not with this model), on a chip of its family, less.
-    """
-    levels = [level for level in (calibration or shipped()).holding(chip, engine, model, weights) if level.runs]
-    if any(level.where.model for level in levels):
-        return "system"
-    if any(level.where.engine and level.where.chip for level in levels):
+def known(chip: Chip, engine: Engine, calibration: Calibration | None = None, model: str = "") -> str:
+    """Which of KNOWN constants were fitted to: this engine on this chip (but not with this model), on a chip of its family, and less."""
+    levels = [level for level in (calibration or shipped()).holding(chip, engine) if level.runs]
+    if any(level.where.engine and level.where.chip for level in levels):  # without its model systems do not hold: this is the owner's
         return "chip"
     pair = [level for level in levels if level.where.engine and level.where.family]
     if pair and any(level.where.chip for level in levels):
-        return "chip" if not model or any(model.name in level.models for level in pair) else "model"
+        return "chip" if not model or any(model in level.models for level in pair) else "model"
     if pair:
         return "sibling"
     return "relative" if any(level.where.engine or level.where.family for level in levels) else "nothing"
@@ -63,18 +56,16 @@ def crowd(users: float) -> str:
     return "crowded" if users >= CROWDED else "busy" if users >= BUSY else "light"
 
 
-def evidence_of(chip: Chip, engine: Engine | None = None, model: Model | None = None, weights: str = "") -> Evidence:
-    """What is known of predictions for this chip under an engine serving a model, of the best known engine when none is named."""
-    engines = (engine,) if engine else for_family(chip.family)
-    found = min((known(chip, each, model=model, weights=weights) for each in engines), key=KNOWN.index)
+def evidence_of(chip: Chip, engine: Engine | None = None, model: str = "") -> Evidence:
+    """What is known of predictions for this chip under an engine, of the best known one when none is named."""
+    found = known(chip, engine, model=model) if engine else min((known(chip, each) for each in for_family(chip.family)), key=KNOWN.index)
     why = f"{chip.name}: {_WORDS[found]}; {_lacks(chip)}"
     weak = [name for name, fact in _used(chip).items() if fact.confidence in ("C", "D")]
     doubts = f"; weakly sourced: {', '.join(weak)}" if weak else ""
-    return Evidence("calibrated" if found in CALIBRATED else "spec-only", why + doubts)
+    return Evidence("calibrated" if found in KNOWN[:3] else "spec-only", why + doubts)
 
 
 _WORDS = {
-    "system": "constants fitted to serving runs of this engine, and of this chip, with this model in these weights",
     "chip": "constants fitted to serving runs of this engine, and of this chip",
     "model": "constants fitted to serving runs of this engine, and of this chip, but of other models",
     "sibling": "constants fitted to serving runs of this engine on chips of its family, none of this chip",
@@ -94,16 +85,16 @@ def _used(chip: Chip) -> dict[str, Fact[float]]:
     return facts | {f"link {link.name} bandwidth": link.bandwidth for link in chip.links[:1]}
 
 
-def bands(part: Part, load: str = ANY, calibration: Calibration | None = None, model: Model | None = None) -> dict[str, Band]:
+def bands(part: Part, load: str = ANY, calibration: Calibration | None = None, model: str = "") -> dict[str, Band]:
     """90 % bands as factors on each metric under a load (`circumstances`); that of cost and energy follows throughput's.
 
     They are as left-out runs had it that were known as well: see data/calibration/bands.toml. Where constants were not fitted to the chip
     and sources disagree on its peak or bandwidth, times may be as much longer or shorter as these say.
     """
-    least = known(part.chip, part.engine, calibration, model, part.weights.name)
+    least = known(part.chip, part.engine, calibration, model)
     table = _table()[part.chip.execution]
     found = {metric: band(table, least, load, metric, (part.engine.name, part.chip.family)) for metric in METRICS}
-    if KNOWN.index(least) >= KNOWN.index("sibling"):
+    if least not in ("chip", "model"):
         shorter, longer = _disputed(part)
         for metric, (low, high) in found.items():
             rate = metric == "output_tokens_per_second"
@@ -136,10 +127,10 @@ _LABELS = ("measured", "calibrated", "spec-only")  # the surest first
 
 
 def weakest(
-    parts: Sequence[Part], load: str = ANY, calibration: Calibration | None = None, model: Model | None = None
+    parts: Sequence[Part], load: str = ANY, calibration: Calibration | None = None, model: str = ""
 ) -> tuple[Evidence, dict[str, Band]]:
     """Of several parts the label of the least sure, why, and for each metric the widest of their bands."""
-    found = [evidence_of(part.chip, part.engine, model, part.weights.name) for part in parts]
+    found = [evidence_of(part.chip, part.engine, model) for part in parts]
     label = max((evidence.label for evidence in found), key=_LABELS.index)
     why = dict.fromkeys(evidence.why for evidence in found if evidence.label == label)
     each = [bands(part, load, calibration, model) for part in parts]

@@ -59,10 +59,10 @@ def told(point: Point, calibration: Calibration | None = None) -> Told:
     sheet = from_datasheet(assembly, workload)
     steady = stable(Columns(outcome.arrival, outcome.first_token, outcome.finish, workload.output))
     load = circumstances(workload, assembly.parts, steady) + UNSTATED * (point.said("tp") is None and len(assembly.parts) == 1)
-    model = assembly.plants[0].model
+    model = assembly.plants[0].model.name
     bands = weakest(assembly.parts, load, calibration, model)[1]
     guesses = tuple(_guess(number, simulated, sheet, bands) for number in point.numbers)
-    least = max((known(part.chip, part.engine, calibration, model, part.weights.name) for part in assembly.parts), key=KNOWN.index)
+    least = max((known(part.chip, part.engine, calibration, model) for part in assembly.parts), key=KNOWN.index)
     first = assembly.parts[0]
     pair = first.engine.name, first.chip.family
     return Told(guesses, tuple(said), " + ".join(layouts(assembly)), least, load, first.chip.execution, pair)
