@@ -47,11 +47,17 @@ def under(observation: Observation, constants: Constants) -> np.ndarray:
 def test_under_its_own_constants_it_has_its_own_figures(made: MakePoint, conditions: dict[str, Any]) -> None:
     """In each column of constants."""
     found = seen(made(**conditions))
-    part = found.stages[0].plant.part
+    plant, part = found.stages[0].plant, found.stages[0].plant.part
     assert np.isfinite(found.figures).all()
-    assert (found.where, found.execution) == (
-        Where(part.engine.name, part.chip.family, part.chip.name, part.engine.period(part.chip.family), found.point.said("set")),
-        part.chip.execution,
+    assert found.execution == part.chip.execution
+    assert found.where == Where(
+        part.engine.name,
+        part.chip.family,
+        part.chip.name,
+        part.engine.period(part.chip.family),
+        found.point.said("set"),
+        plant.model.name,
+        part.weights.name,
     )
     ones = {name: np.ones((3, 1)) for name in terms().names}
     assert under(found, found.constants.times(ones)) == pytest.approx(np.tile(found.figures, (3, 1)), abs=1e-9)

@@ -150,9 +150,9 @@ def own(found: Sequence[Observation], calibration: Calibration) -> Pool:
 def _unknown(observation: Observation, calibration: Calibration, what: Terms) -> float:
     """Share of the spread that levels of which nothing is known leave open."""
     plant, part = observation.stages[0].plant, observation.stages[0].plant.part
-    holding = calibration.holding(part.chip, part.engine, plant.model, part.weights.name)
-    model = () if any(level.where.model and level.runs for level in holding) else (SYSTEM,)
-    return float(np.hypot.reduce([what.shares[level] for level in (*UNKNOWN[known(part.chip, part.engine, calibration)], *model)]))
+    system = calibration.system(part.chip, part.engine, plant.model, part.weights.name)
+    unknown = [*UNKNOWN[known(part.chip, part.engine, calibration)], *([] if system and system.runs else [SYSTEM])]
+    return float(np.hypot.reduce([what.shares[level] for level in unknown]))
 
 
 def _keys(observation: Observation) -> list[Key]:

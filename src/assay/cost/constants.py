@@ -80,9 +80,9 @@ class Level:
     runs: int = 0
     models: tuple[str, ...] = ()
 
-    def holds(self, chip: Chip, engine: str, model: str = "", weights: str = "") -> bool:
-        """Whether it is, in its quarter, for this chip under this engine, with this model in these weights, whoever asks."""
-        there = Where(engine, chip.family, chip.name, self.where.quarter, "", model, weights)
+    def holds(self, chip: Chip, engine: str) -> bool:
+        """Whether it is, in its quarter, for this chip under this engine, whatever model it serves and whoever asks."""
+        there = Where(engine, chip.family, chip.name, self.where.quarter)
         return self.execution == chip.execution and all(wanted in ("", said) for wanted, said in zip(self.where, there, strict=True))
 
     def seen_by(self, client: str) -> "Level":
@@ -121,11 +121,20 @@ class Calibration:
         """The same without what is of single systems."""
         return Calibration(tuple(level for level in self.levels if not level.where.model))
 
-    def _name(self, chip: Chip, engine: str, model: Model, weights: str) -> str:
-        """What systems of an engine on a chip call the model: its own name, else that of one of the same architecture."""
-        rows = [level.where for level in self.levels if level.where.model and (level.where.chip, level.where.engine) == (chip.name, engine)]
-        names = [where.model for where in rows if where.weights == weights]
-        return model.name if model.name in names else next((name for name in names if _alike(model, name)), "")
+    @cached_property
+    def _systems(self) -> dict[tuple[str, Where], dict[str, Level]]:
+        """Levels of systems by model, and these by all else that tells systems apart."""
+        found: dict[tuple[str, Where], dict[str, Level]] = {}
+        for level in self.levels:
+            if level.where.model:
+                found.setdefault((level.execution, level.where._replace(model="")), {})[level.where.model] = level
+        return found
+
+    def system(self, chip: Chip, engine: Engine, model: Model, weights: str) -> Level | None:
+        """The level of the model under its own name, else of one of the same architecture."""
+        there = self._systems.get((chip.execution, Where(engine.name, chip=chip.name, weights=weights)), {})
+        name = model.name if model.name in there else next((name for name in there if _alike(model, name)), "")
+        return there.get(name)
 
     def holding(self, chip: Chip, engine: Engine, model: Model | None = None, weights: str = "") -> tuple[Level, ...]:
         """The levels that are for this chip under this engine, serving a model: of quarters the engine's, else the last before it.
@@ -133,13 +142,14 @@ class Calibration:
         Today's engine has the last quarter that more than a few runs taught, one of which only the year is known has none. What the chip's
         own file was calibrated to comes last, in the place of the level of the chip alone.
         """
-        name = self._name(chip, engine.name, model, weights) if model else ""
-        levels = [level for level in self.levels if level.holds(chip, engine.name, name, weights)]
+        levels = [level for level in self.wide.levels if level.holds(chip, engine.name)]
         now, least = (engine.period(chip.family), 0) if engine.since else ("9999", TAUGHT)
         passed = [level.where.quarter for level in levels if level.where.quarter <= now and level.runs >= least]
         holding = [level for level in levels if level.where.quarter in ("", max(passed, default=""))]
+        system = self.system(chip, engine, model, weights) if model else None
         own = own_level(chip, engine.name)
-        return (*(level for level in holding if level.where != Where("", "", chip.name)), own) if own else tuple(holding)
+        holding = [level for level in holding if not own or level.where != Where("", "", chip.name)]
+        return (*holding, *(level for level in (system, own) if level))
 
     def constants(self, chip: Chip, engine: Engine, model: Model | None = None, weights: str = "") -> Constants:
         """Generic physics times the factors of all levels that hold."""
