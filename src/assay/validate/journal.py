@@ -20,10 +20,10 @@ class Journal:
         self.told: dict[int, Told] = {}
         for line in self._lines():
             try:
-                place, guesses, *rest = json.loads(line)
+                place, guesses, assumed, pair, *rest = json.loads(line)
             except ValueError:
                 break  # cut off as it was written
-            self.told[place] = Told(tuple(Guess(**guess) for guess in guesses), tuple(rest[0]), *rest[1:])
+            self.told[place] = Told(tuple(Guess(**guess) for guess in guesses), tuple(assumed), *rest, pair=tuple(pair))
 
     def _lines(self) -> list[str]:
         try:
@@ -37,7 +37,7 @@ class Journal:
         for place, each in zip(places, told, strict=True):
             self.told[place] = each
             guesses = [{name: value for name, value in asdict(guess).items() if value is not None} for guess in each.guesses]
-            lines.append(json.dumps([place, guesses, each.assumed, each.layout, each.known, each.load, each.execution]))
+            lines.append(json.dumps([place, guesses, each.assumed, each.pair, each.layout, each.known, each.load, each.execution]))
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("a", encoding="utf-8") as file:
             file.write("".join(f"{line}\n" for line in lines))
