@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from assay.validate.predict import Guess, Told
@@ -20,10 +20,11 @@ class Journal:
         self.told: dict[int, Told] = {}
         for line in self._lines():
             try:
-                place, guesses, assumed, pair, *rest = json.loads(line)
+                place, guesses, assumed, (engine, family), *rest = json.loads(line)
             except ValueError:
                 break  # cut off as it was written
-            self.told[place] = Told(tuple(Guess(**guess) for guess in guesses), tuple(assumed), *rest, pair=tuple(pair))
+            told = Told(tuple(Guess(**guess) for guess in guesses), tuple(assumed), *rest)
+            self.told[place] = replace(told, pair=(engine, family))
 
     def _lines(self) -> list[str]:
         try:
