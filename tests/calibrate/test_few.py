@@ -199,15 +199,6 @@ def test_the_less_is_known_the_further_constants_may_move() -> None:
     assert opened[0] < opened[-1]
 
 
-def test_where_the_system_was_measured_constants_may_move_less(made: MakePoint) -> None:
-    """What its model has of its own is known then, and else is open too."""
-    seen = [each for each in (few.observe(made(), Calibration()),) if each]
-    system = Level("kernel-by-kernel", seen[0].where.system, {}, runs=1)
-    measured, untaught, unknown = (few.own(seen, Calibration(levels)).prior for levels in ((system,), (replace(system, runs=0),), ()))
-    assert (measured < unknown).all()
-    assert np.array_equal(untaught, unknown)
-
-
 def test_what_runs_of_a_known_collection_are_updated_from_is_what_they_were_simulated_under(made: MakePoint) -> None:
     """With the time of its load generator."""
     point = made(set="serving", model="llama-2-70b", tp=4)

@@ -100,6 +100,20 @@ def test_a_systems_level_is_for_its_model_in_its_weights_alone(chip: Chip, engin
     assert every.wide.fingerprint == EVERY.fingerprint
 
 
+def test_what_a_chips_own_file_says_stands_in_the_place_of_its_systems() -> None:
+    """Its points were held against wide levels, and the file may have another name."""
+    own = replace(H100, calibration=({"engine": "vllm", "runs": 2, "factor": {"experts": {"padding": Fact(3.0)}}},))
+    with_system, without = (Calibration(levels).constants(own, VLLM, R1, "fp8") for levels in ((*EVERY.levels, SYSTEM), EVERY.levels))
+    assert with_system == without
+
+
+def test_a_system_of_a_model_that_only_its_owner_has_is_no_others() -> None:
+    """Its name leads to no file of the catalogue."""
+    mine = replace(SYSTEM, where=SYSTEM.where._replace(model="mine"))
+    assert Calibration((mine,)).system(H100, VLLM, R1, "fp8") is None
+    assert Calibration((mine,)).system(H100, VLLM, replace(R1, name="mine"), "fp8") is mine
+
+
 def test_of_models_alike_each_has_its_own_system() -> None:
     """Where there is one; the other's only where there is none."""
     twin = replace(R1, name="deepseek-v3")

@@ -29,7 +29,12 @@ from assay.steptime import Floats
 
 ROUNDS = 2  # of simulation and update
 BELIEVED = 10.0  # times their noise: a system may be far from all others, and its owner's numbers are few
-OWN = ("pair", "chip", "quarter")  # what a system of one's own may have otherwise: its build of the engine, its chips, its time
+OWN = (
+    "pair",
+    "chip",
+    "quarter",
+    SYSTEM,
+)  # what a system of one's own may have otherwise: its build of the engine, its chips, time and model
 UNKNOWN: Mapping[str, Sequence[str]] = {
     "chip": OWN,
     "model": OWN,
@@ -43,7 +48,7 @@ UNKNOWN: Mapping[str, Sequence[str]] = {
 class Update:
     """An engine's constants on a chip after some runs: factors on the shipped ones, and median errors of the runs' numbers.
 
-    `before` is under the shipped constants, `after` that of each run under constants updated by the others (None for a single run).
+    `before` is under the shipped constants but those of systems, `after` that of each run under constants updated by the others (None for a single run).
     """
 
     chip: Chip
@@ -77,7 +82,7 @@ def updated(points: Points, chip: Chip, filled: Mapping[str, Any]) -> Update:
     _check_chips(points, chip)
     given = [_completed(point, chip, filled) for point in points.runs]
     _check_engines(points, given, chip)
-    calibration = shipped()
+    calibration = shipped().wide  # the chip's file has another name, and stands in the place of systems
     pool = own(_observed(given, calibration), calibration)
     if not len(pool.rows.run):
         remedy = "Give rows with chip, model, engine, load, lengths and a measured value; `assay validate --data FILE` says what is lacking"
@@ -140,19 +145,15 @@ def own(found: Sequence[Observation], calibration: Calibration) -> Pool:
     Its prior is as wide as what the calibration does not know of them.
     """
     what = replace(terms().wide, robust=BELIEVED)
-    shares: dict[str, float] = {}
-    for each in found:
-        shares[each.where.engine] = max(shares.get(each.where.engine, 0.0), _unknown(each, calibration, what))
+    shares = {each.where.engine: _unknown(each, calibration, what) for each in found}
     spread = np.array(what.spread)
     return Pool(found, rows(found, what), what, Levels(_keys, partial(_base, calibration), lambda key: spread * shares[key.where.engine]))
 
 
 def _unknown(observation: Observation, calibration: Calibration, what: Terms) -> float:
     """Share of the spread that levels of which nothing is known leave open."""
-    plant, part = observation.stages[0].plant, observation.stages[0].plant.part
-    system = calibration.system(part.chip, part.engine, plant.model, part.weights.name)
-    unknown = [*UNKNOWN[known(part.chip, part.engine, calibration)], *([] if system and system.runs else [SYSTEM])]
-    return float(np.hypot.reduce([what.shares[level] for level in unknown]))
+    part = observation.stages[0].plant.part
+    return float(np.hypot.reduce([what.shares[level] for level in UNKNOWN[known(part.chip, part.engine, calibration)]]))
 
 
 def _keys(observation: Observation) -> list[Key]:
@@ -161,9 +162,8 @@ def _keys(observation: Observation) -> list[Key]:
 
 
 def _base(calibration: Calibration, observation: Observation) -> Constants:
-    plant = observation.stages[0].plant
-    seen = calibration.seen_by(observation.where.client)
-    return seen.constants(plant.part.chip, plant.part.engine, plant.model, plant.part.weights.name)
+    part = observation.stages[0].plant.part
+    return calibration.seen_by(observation.where.client).constants(part.chip, part.engine)
 
 
 def _errors(pool: Pool, predicted: Floats) -> Floats:

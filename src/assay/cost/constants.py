@@ -13,6 +13,7 @@ from functools import cache, cached_property
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
+from assay._base.catalogue import names
 from assay._base.facts import Fact
 from assay._base.schema import DATA, read
 from assay.chips import Chip
@@ -140,14 +141,14 @@ class Calibration:
         """The levels that are for this chip under this engine, serving a model: of quarters the engine's, else the last before it.
 
         Today's engine has the last quarter that more than a few runs taught, one of which only the year is known has none. What the chip's
-        own file was calibrated to comes last, in the place of the level of the chip alone.
+        own file was calibrated to comes last, in the place of the levels of the chip alone and of its systems.
         """
         levels = [level for level in self.wide.levels if level.holds(chip, engine.name)]
         now, least = (engine.period(chip.family), 0) if engine.since else ("9999", TAUGHT)
         passed = [level.where.quarter for level in levels if level.where.quarter <= now and level.runs >= least]
         holding = [level for level in levels if level.where.quarter in ("", max(passed, default=""))]
-        system = self.system(chip, engine, model, weights) if model else None
         own = own_level(chip, engine.name)
+        system = self.system(chip, engine, model, weights) if model and not own else None
         holding = [level for level in holding if not own or level.where != Where("", "", chip.name)]
         return (*holding, *(level for level in (system, own) if level))
 
@@ -165,8 +166,9 @@ def _alike(model: Model, name: str) -> bool:
 
 
 @cache
-def _architecture(name: str) -> Architecture:
-    return Model.load(name).architecture
+def _architecture(name: str) -> Architecture | None:
+    """That of a model of the catalogue; of another only its owner knows the file."""
+    return Model.load(name).architecture if name in names("models") else None
 
 
 @cache
