@@ -48,7 +48,8 @@ UNKNOWN: Mapping[str, Sequence[str]] = {
 class Update:
     """An engine's constants on a chip after some runs: factors on the shipped ones, and median errors of the runs' numbers.
 
-    `before` is under the shipped constants but those of systems, `after` that of each run under constants updated by the others (None for a single run).
+    `before` is under the shipped constants but those of systems, `after` that of each run under constants updated by the others (None for
+    a single run).
     """
 
     chip: Chip
