@@ -244,7 +244,7 @@ def _by_chip(traces: list[dict[str, Any]], layout: dict[str, Any], shown: list[S
 
 
 def _tick(standing: Standing) -> str:
-    name = html.escape(standing.title if len(standing.title) <= 18 else standing.title[:17] + "…")
+    name = html.escape(standing.title if len(standing.title) <= 22 else standing.title[:21] + "…")
     return name if standing.feasible else f'<span style="color:{NEUTRAL}">{name}</span>'
 
 
