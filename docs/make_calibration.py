@@ -21,12 +21,12 @@ from kept import kept, so_far
 import assay
 from assay._base.schema import DATA, check, read_toml
 from assay.calibrate import bands, record
-from assay.calibrate.fit import ROUNDS, Result, fit, rounds, whole
+from assay.calibrate.fit import ROUNDS, Result, fit, rounds, taught, whole
 from assay.calibrate.folds import KINDS, left_out
 from assay.calibrate.pooling import Fitted, Pool
 from assay.calibrate.terms import terms
 from assay.cli.questions import executor
-from assay.cost.constants import Calibration, shipped
+from assay.cost.constants import Calibration, levels, shipped
 from assay.points import SHIPPED, Points, read_points
 from assay.search.comparison import Work
 from assay.search.evidence import tables
@@ -57,12 +57,12 @@ def from_nothing(points: Points, workers: Executor) -> Result:
     def once_more() -> tuple[Pool, Fitted]:
         return next(rounds(points.runs, terms(), workers, told, after))
 
-    def levels() -> Calibration:
+    def found() -> Calibration:
         pool, fitted = once_more()
         return pool.calibration(fitted.factors)
 
     for turn in range(1, ROUNDS):
-        after = (*after, kept(SO_FAR / f"round-{turn}.pickle", levels))
+        after = (*after, kept(SO_FAR / f"round-{turn}.pickle", found))
     return whole(*once_more())
 
 
@@ -75,10 +75,24 @@ def onwards(points: Points, workers: Executor) -> Result:
     return result
 
 
+def written(text: str) -> Calibration:
+    """The constants that a text of fitted.toml says: whoever reads it has them to so many digits."""
+    file = SO_FAR / "fitted.toml"
+    file.write_text(text, encoding="utf-8")
+    return Calibration(tuple(levels(check(read_toml(file), "fitted", file)["level"])))
+
+
 def without(points: Points, result: Result, kind: str, workers: Executor) -> Validation:
     """Each run predicted by constants that never saw its fold."""
     work = Work(workers, lambda done, whole, _: told(f"left out by {kind}", done, whole))
     return validated(points, None, 0, work, lambda runs: left_out(result, runs, kind))
+
+
+def source(result: Result, points: Points) -> str:
+    """What the constants were fitted to, in words."""
+    rows = result.pool.rows
+    newest = max(str(point.said("source_date") or "")[:7] for point in points.runs)
+    return f"{len(rows.run)} numbers of {len(set(rows.run.tolist()))} runs in data/published/points.parquet, the newest of {newest}"
 
 
 def summary(found: dict[str, Validation]) -> dict[str, Any]:
@@ -112,19 +126,20 @@ def main() -> None:
     points = read_points([SHIPPED])
     with executor() as workers:
         result = kept(SO_FAR / "fit.pickle", lambda: (onwards if "--onwards" in sys.argv[1:] else from_nothing)(points, workers))
-        found = {kind: kept(SO_FAR / f"{kind}.pickle", partial(without, points, result, kind, workers)) for kind in KINDS}
-    rows = result.pool.rows
-    newest = max(str(point.said("source_date") or "")[:7] for point in points.runs)
-    source = f"{len(rows.run)} numbers of {len(set(rows.run.tolist()))} runs in data/published/points.parquet, the newest of {newest}"
+        text = record.document(result.calibration, source(result, points))
+        # Runs are left out as `assay validate --folds` does it: of what is written, with all runs simulated once more under that.
+        taught_by = partial(taught, points.runs, terms(), workers, told, written(text))
+        there = kept(SO_FAR / "taught.pickle", taught_by)
+        found = {kind: kept(SO_FAR / f"{kind}.pickle", partial(without, points, there, kind, workers)) for kind in KINDS}
     made = bands.banded([each for kind in KINDS for each in bands.residuals(found[kind])])
-    for name, text in (("fitted", record.document(result.calibration, source)), ("bands", bands.document(made, source))):
-        (DATA / "calibration" / f"{name}.toml").write_text(text, encoding="utf-8")
+    for name, each in (("fitted", text), ("bands", bands.document(made, source(result, points)))):
+        (DATA / "calibration" / f"{name}.toml").write_text(each, encoding="utf-8")
     file = DATA / "calibration" / "bands.toml"
     within = tables(check(read_toml(file), "bands", file))
     errors = summary({kind: bands.rebanded(validation, within) for kind, validation in found.items()})
     ACCURACY.write_text(json.dumps(short(errors), indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(SO_FAR)
-    print(f"{source}: objective {result.fitted.objective:.1f}, {time.perf_counter() - STARTED:.0f} s")
+    print(f"{source(result, points)}: objective {result.fitted.objective:.1f}, {time.perf_counter() - STARTED:.0f} s")
 
 
 if __name__ == "__main__":
