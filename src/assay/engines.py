@@ -7,7 +7,7 @@ over: runs of that time are simulated with its defaults, and it is not offered t
 import datetime as dt
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -125,32 +125,7 @@ class Engine:
         name, mark, date = reference.rpartition("@")
         if mark and not date.endswith(".toml"):
             return at(name, date)
-        path = catalogue.find("engines", reference)
-        document = schema.read(path, "engine")
-        if "defaults" not in document:
-            raise InputError(path, "defaults", "is missing", "Add [defaults] with token_budget, max_num_seqs and the rest")
-        _check_period(document, path)
-        host = document.get("host", {})
-        return cls(
-            name=path.stem,
-            title=document.get("title", path.stem),
-            version=document["version"],
-            aliases=tuple(document.get("aliases", ())),
-            runs_on=tuple(document["runs_on"]),
-            features=document.get("features", {}),
-            precisions=document["weights"],
-            defaults=Defaults(**document["defaults"]),
-            overrides=tuple(_override(row) for row in document.get("override", ())),
-            heads=tuple(ByHead(tuple(row.pop("families")), **row) for row in map(dict, document.get("by_head", ()))),
-            releases=tuple(Release(tuple(row["families"]), row["since"]) for row in document.get("release", ())),
-            host_step=host.get("step"),
-            host_sequence=host.get("sequence"),
-            of=document.get("of"),
-            until=document.get("until"),
-            notes=tuple(document.get("notes", ())),
-            file=path,
-            versions=document.get("versions"),
-        )
+        return _read(catalogue.find("engines", reference))
 
     @property
     def current(self) -> str:
@@ -218,6 +193,40 @@ class Engine:
             "notes": list(self.notes),
         }
         return {key: value for key, value in whole.items() if value}
+
+
+def _read(path: Path) -> Engine:
+    """The engine of a file, which is read again when it has changed."""
+    return _parsed(path, path.stat().st_mtime_ns if path.is_file() else 0)
+
+
+@lru_cache(maxsize=64)
+def _parsed(path: Path, _: int) -> Engine:
+    document = schema.read(path, "engine")
+    if "defaults" not in document:
+        raise InputError(path, "defaults", "is missing", "Add [defaults] with token_budget, max_num_seqs and the rest")
+    _check_period(document, path)
+    host = document.get("host", {})
+    return Engine(
+        name=path.stem,
+        title=document.get("title", path.stem),
+        version=document["version"],
+        aliases=tuple(document.get("aliases", ())),
+        runs_on=tuple(document["runs_on"]),
+        features=document.get("features", {}),
+        precisions=document["weights"],
+        defaults=Defaults(**document["defaults"]),
+        overrides=tuple(_override(row) for row in document.get("override", ())),
+        heads=tuple(ByHead(tuple(row.pop("families")), **row) for row in map(dict, document.get("by_head", ()))),
+        releases=tuple(Release(tuple(row["families"]), row["since"]) for row in document.get("release", ())),
+        host_step=host.get("step"),
+        host_sequence=host.get("sequence"),
+        of=document.get("of"),
+        until=document.get("until"),
+        notes=tuple(document.get("notes", ())),
+        file=path,
+        versions=document.get("versions"),
+    )
 
 
 @cache

@@ -1,6 +1,8 @@
 """Folds: whole blocks of runs left out, constants fitted to the rest, so that each run is predicted by constants that never saw it."""
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 
 import numpy as np
@@ -40,8 +42,10 @@ def _dealt(name: str) -> int:
 
 def without(result: Result, folds: Sequence[str]) -> dict[str, Calibration]:
     """For each fold the constants fitted without it; `folds` names that of each observation of the result's pool."""
-    of_rows = np.array(folds)[result.pool.rows.run]
-    return {fold: result.without((of_rows != fold).astype(np.float64)) for fold in sorted(set(folds))}
+    of_rows, every = np.array(folds)[result.pool.rows.run], sorted(set(folds))
+    masks = ((of_rows != fold).astype(np.float64) for fold in every)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # most of it is in matrices, which leave Python's lock
+        return dict(zip(every, threads.map(result.without, masks), strict=True))
 
 
 def refitted(kind: str, work: Work, known: bool) -> Under:

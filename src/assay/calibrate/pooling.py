@@ -233,9 +233,10 @@ class Pool:
 
         if not len(predicted):
             return _Step(-factors, np.zeros(0, np.int64), np.zeros((0, 0)))
-        values = np.einsum("rj,rljf->rlf", slopes, self.roots[self.levels[self.rows.run]]).reshape(
-            len(slopes), self.levels.shape[1] * len(self.terms.names)
-        )
+        values = np.zeros((len(slopes), self.levels.shape[1] * len(self.terms.names)))
+        for here, _ in self._blocks:
+            roots = self.roots[self.levels[self.rows.run[here[0]]]]
+            values[here] = np.einsum("rj,ljf->rlf", slopes[here], roots, optimize=True).reshape(len(here), -1)
         design, wide, now = _Design(values, self._blocks, factors.size), self.terms.robust * self.rows.sigma, self._free(factors).ravel()
         told = np.flatnonzero(design.squares(weight) > UNTOLD)  # of the others the rows say nothing: they go back to 0
         error, every = self.rows.measured - predicted, np.repeat(self.freedom, len(self.terms.names))

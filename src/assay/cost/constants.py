@@ -143,7 +143,7 @@ class Calibration:
         Today's engine has the last quarter that more than a few runs taught, one of which only the year is known has none. What the chip's
         own file was calibrated to comes last, in the place of the levels of the chip alone and of its systems.
         """
-        levels = [level for level in self.wide.levels if level.holds(chip, engine.name)]
+        levels = self._of_pair(chip, engine.name)
         now, least = (engine.period(chip.family), 0) if engine.since else ("9999", TAUGHT)
         passed = [level.where.quarter for level in levels if level.where.quarter <= now and level.runs >= least]
         holding = [level for level in levels if level.where.quarter in ("", max(passed, default=""))]
@@ -151,6 +151,17 @@ class Calibration:
         system = self.system(chip, engine, model, weights) if model and not own else None
         holding = [level for level in holding if not own or level.where != Where("", "", chip.name)]
         return (*holding, *(level for level in (system, own) if level))
+
+    def _of_pair(self, chip: Chip, engine: str) -> tuple[Level, ...]:
+        """The wide levels that hold for the chip under the engine, of all quarters."""
+        pair = chip.execution, engine, chip.family, chip.name
+        if pair not in self._pairs:
+            self._pairs[pair] = tuple(level for level in self.wide.levels if level.holds(chip, engine))
+        return self._pairs[pair]
+
+    @cached_property
+    def _pairs(self) -> dict[tuple[str, ...], tuple[Level, ...]]:
+        return {}
 
     def constants(self, chip: Chip, engine: Engine, model: Model | None = None, weights: str = "") -> Constants:
         """Generic physics times the factors of all levels that hold."""
