@@ -1,6 +1,6 @@
 """Lays a workload and a fleet out as the kernel's tables, runs it, and reads the outcome."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,7 +152,12 @@ def _lay_pools(tables: Tables, fleet: Fleet, prefix_block: int) -> None:
             if name in ("reaches", "joint", "draft"):
                 row[name] = len(part) // each
             parts[table].append(part)
-    tables.update({name: np.concatenate(part) for name, part in parts.items()})
+    tables.update({name: _end_to_end(part) for name, part in parts.items()})
+
+
+def _end_to_end(parts: Sequence[Records]) -> Records:
+    """Records of one kind as one table: copied as bytes, since field by field it took as long as half of the simulation."""
+    return np.concatenate([part.view(np.uint8) for part in parts]).view(parts[0].dtype)
 
 
 def _limits(row: np.void, pool: Pool, prefix_block: int) -> None:
