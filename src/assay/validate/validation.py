@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 GROUP = ("set", "chip", "model", "metric", "statistic")
-LOTS = 8  # runs of one task: enough to share plants, few enough to show progress
+LOTS = 24  # runs of one task: enough to share plants, few enough to show progress
 ECHO = 0.05
 RESIDENT = "resident-pipeline"
 FITTED = "fitted to these numbers, which is in-sample; --folds leaves each run out of the fit"
