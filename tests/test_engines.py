@@ -1,6 +1,7 @@
 """Engines: the shipped files, and files of a user."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -187,6 +188,16 @@ def test_days_of_versions_do_not_go_back() -> None:
         rows = [text.split() for text in versions.value]
         assert [day for _, day in rows] == sorted(day for _, day in rows)
         assert len({version for version, _ in rows}) == len(rows)
+
+
+def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
+    """What was read of a file is kept only as long as the file is the same."""
+    own = tmp_path / "own.toml"
+    own.write_text(OWN)
+    assert Engine.load(str(own)).defaults.token_budget.value == 512
+    own.write_text(OWN.replace("token_budget = 512", "token_budget = 256"))
+    os.utime(own, ns=(0, own.stat().st_mtime_ns + 1_000_000_000))
+    assert Engine.load(str(own)).defaults.token_budget.value == 256
 
 
 def test_a_path_may_have_the_sign_of_a_date(tmp_path: Path) -> None:

@@ -29,12 +29,7 @@ from assay.steptime import Floats
 
 ROUNDS = 2  # of simulation and update
 BELIEVED = 10.0  # times their noise: a system may be far from all others, and its owner's numbers are few
-OWN = (
-    "pair",
-    "chip",
-    "quarter",
-    SYSTEM,
-)  # what a system of one's own may have otherwise: its build of the engine, its chips, time and model
+OWN = ("pair", "chip", "quarter", SYSTEM)  # what a system of one's own may have otherwise: its build of the engine, chips, time and model
 UNKNOWN: Mapping[str, Sequence[str]] = {
     "chip": OWN,
     "model": OWN,
